@@ -1,0 +1,107 @@
+# geodrop: what one does here every day. `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .local/venv
+PY := $(VENV)/bin/python
+UV := .local/uv/bin/uv
+# A stamp carries the hash of its lock: nothing is done while the lock is the same.
+hash = $(firstword $(shell cat $(1) | cksum))
+UV_READY := .local/uv/ready-$(call hash,requirements/uv.txt)
+READY := $(VENV)/ready-$(call hash,requirements/dev.txt)
+CHECKOV_READY := .local/checkov/ready-$(call hash,requirements/checkov.txt)
+# Tests of parts that may not be there in a slim checkout are taken when they are.
+QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/stack tests/plan tests/live)
+
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup doctor demo down reset invoke serve build fmt lint test unit integration stack-test plan-test e2e bench lock checkov
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+# --- Set-up -----------------------------------------------------------------
+
+setup: $(READY) ## Make the Python environment from the hashed locks (quick when nothing changed)
+
+$(UV_READY): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "geodrop needs Python 3.11 or newer: make PYTHON=python3.12")'
+	@echo "Setting up uv ..."
+	@rm -rf .local/uv && $(PYTHON) -m venv .local/uv
+	@.local/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(READY): $(UV_READY) requirements/dev.txt
+	@echo "Setting up the Python environment in $(VENV) ..."
+	@test -x $(PY) || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --require-hashes requirements/dev.txt
+	@rm -f $(VENV)/ready-*; touch $@
+
+checkov: $(CHECKOV_READY) ## Make checkov's own environment, .local/checkov
+
+$(CHECKOV_READY): $(UV_READY) requirements/checkov.txt
+	@echo "Setting up checkov in .local/checkov ..."
+	@test -x .local/checkov/bin/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .local/checkov
+	@VIRTUAL_ENV=$(CURDIR)/.local/checkov $(UV) pip sync --quiet --require-hashes requirements/checkov.txt
+	@rm -f .local/checkov/ready-*; touch $@
+
+# dev.txt comes first: functions.in takes its versions from it.
+lock: $(UV_READY) ## Write requirements/*.txt anew from the .in files (UPGRADE=1 takes newer versions)
+	@cd requirements && for name in uv dev functions checkov; do \
+	  $(CURDIR)/$(UV) pip compile --quiet $(if $(UPGRADE),--upgrade) --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $$name.in -o $$name.txt; done
+
+doctor: setup ## Say what is here and what is missing, and how to get it
+	@$(PY) -m local.doctor
+
+# --- The embedded stack -----------------------------------------------------
+
+demo: setup ## Start the whole pipeline here, load examples/, check the counts, print the addresses
+	@$(PY) -m local.stack demo
+
+down: setup ## Stop the embedded stack; its data stays
+	@$(PY) -m local.stack down
+
+reset: setup ## Stop the embedded stack and forget its data
+	@$(PY) -m local.stack reset
+
+invoke: setup ## Run a function on an event: make invoke EVENT=events/s3-put.json
+	@$(PY) -m local.stack invoke $(or $(EVENT),$(error say which event: make invoke EVENT=events/s3-put.json))
+
+serve: setup ## Start the embedded stack without loading the examples
+	@$(PY) -m local.stack up
+
+build: setup ## Make dist/*.zip, one a function
+	@$(PY) functions/build.py
+
+# --- Checks -----------------------------------------------------------------
+
+fmt: setup ## Format the Python code
+	@$(VENV)/bin/ruff check --quiet --fix-only . && $(VENV)/bin/ruff format --quiet .
+
+lint: setup ## Check format, lint and types
+	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/mypy
+
+test: lint ## Lint and run all tests that need no Terragrunt environment
+	@$(PY) -m pytest -q $(QUICK_TESTS)
+
+unit: setup ## Unit tests
+	@$(PY) -m pytest -q tests/unit
+
+integration: setup ## Tests on a real PostGIS
+	@$(PY) -m pytest -q tests/packaging tests/integration
+
+stack-test: setup ## Tests on a running stack: the one GEODROP_STACK names, or one of their own
+	@$(PY) -m pytest -q tests/stack
+
+plan-test: setup ## Plans of the Terraform modules
+	@$(PY) -m pytest -q tests/plan
+
+e2e: setup build ## Apply one environment to the emulator and test it: make e2e ENV=dev
+	@GEODROP_ENV=$(or $(ENV),dev) $(PY) -m pytest -q tests/e2e
+
+bench: setup ## Measure
+	@$(PY) bench/run.py

@@ -1,0 +1,84 @@
+"""Fixtures that every kind of test may use: a real PostGIS, and a fresh migrated database for each test."""
+
+import importlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import pg8000.native
+import pytest
+
+from local.postgres import Cluster
+from tests.require import require as require_tools
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A private PostgreSQL with PostGIS for this test run; any password is right."""
+    private = Cluster(tmp_path_factory.mktemp("postgres") / "data", auth="trust", durable=False)
+    try:
+        private.start()
+        yield private
+    finally:
+        private.remove()
+
+
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The superuser's URL of the server to test on: DATABASE_URL if that is set, else `cluster`."""
+    return os.environ.get("DATABASE_URL") or request.getfixturevalue("cluster").url()
+
+
+@pytest.fixture(scope="session")
+def template_database(server_url: str) -> Iterator[str]:
+    """The name of a database that is migrated once and copied for each test."""
+    name = f"geodrop_template_{uuid.uuid4().hex[:12]}"
+    execute(server_url, f"CREATE DATABASE {name}")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GEODROP_DATABASE_URL", at_database(server_url, name))
+            importlib.import_module("migrate.handler").handle({"action": "migrate"}, None)
+        yield name
+    finally:
+        execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(server_url: str, template_database: str) -> Iterator[str]:
+    """The superuser's URL of a fresh, migrated database; it is dropped after the test."""
+    name = f"geodrop_test_{uuid.uuid4().hex[:12]}"
+    execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    try:
+        yield at_database(server_url, name)
+    finally:
+        execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def require() -> Callable[..., None]:
+    """`require("terragrunt")`: see tests/require.py."""
+    return require_tools
+
+
+def at_database(url: str, name: str) -> str:
+    """Return the same URL for another database of that server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def execute(url: str, sql: str) -> None:
+    """Run one statement outside a transaction."""
+    address = urlsplit(url)
+    connection = pg8000.native.Connection(
+        unquote(address.username or "postgres"),
+        host=address.hostname or "127.0.0.1",
+        port=address.port or 5432,
+        database=address.path.lstrip("/"),
+        password=unquote(address.password or ""),
+    )
+    with closing(connection):
+        connection.run(sql)
