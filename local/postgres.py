@@ -248,7 +248,7 @@ class Cluster:
         if self.port:
             return self.port
         used_before = re.search(r"^port = (\d+)$", _read(self.data / "postgresql.auto.conf"), re.MULTILINE)
-        if used_before and _is_free(int(used_before[1])):
+        if used_before and is_free(int(used_before[1])):
             return int(used_before[1])
         return free_port()
 
@@ -310,7 +310,8 @@ def free_port() -> int:
         return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Say whether a TCP port is free on loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -339,7 +340,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _output(command: list[str], **options: Any) -> str:  # noqa: ANN401 (handed on to subprocess.run)
+def _output(command: list[str], **options: Any) -> str:
     """Run a program without a terminal; return what it printed, or raise PostgresError with what it said."""
     # A file and not a pipe: the server that pg_ctl starts would hold a pipe open for ever.
     with tempfile.TemporaryFile("w+") as said:
