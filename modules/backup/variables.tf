@@ -109,11 +109,6 @@ variable "copy" {
     condition     = can(regex("^(arn:[a-z-]+:backup:[a-z0-9-]+:[0-9]{12}:backup-vault:.+)?$", var.copy.vault_arn))
     error_message = "copy.vault_arn must be the ARN of a backup vault, or empty."
   }
-
-  validation {
-    condition     = var.copy.vault_arn == "" || !strcontains(var.copy.vault_arn, ":backup:${var.region}:")
-    error_message = "copy.vault_arn must lie in another region."
-  }
 }
 
 variable "logical" {

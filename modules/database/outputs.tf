@@ -15,7 +15,7 @@ output "host" {
 
 output "port" {
   description = "TCP port to connect to."
-  value       = local.proxied ? 5432 : aws_db_instance.this.port
+  value       = aws_db_instance.this.port
 }
 
 output "name" {

@@ -117,7 +117,14 @@ variable "multi_az" {
 }
 
 variable "deletion_protection" {
-  description = "True refuses to delete the instance, by any way, until it is set to false and applied; a final snapshot is then taken all the same. False also skips the final snapshot."
+  description = "True refuses to delete the instance, by any way, until it is set to false and applied."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "final_snapshot" {
+  description = "True takes a last snapshot before the instance is deleted, and keeps its automatic backups until they expire."
   type        = bool
   default     = true
   nullable    = false
@@ -136,7 +143,7 @@ variable "backup_retention_days" {
 }
 
 variable "production" {
-  description = "True refuses settings that would put production's data or availability at risk: multi_az, deletion_protection and at least 7 days of backups must be on."
+  description = "True refuses settings that would put production's data or availability at risk: multi_az, deletion_protection, final_snapshot and at least 7 days of backups."
   type        = bool
   default     = false
   nullable    = false

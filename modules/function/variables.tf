@@ -58,7 +58,6 @@ variable "definition" {
 variable "environment" {
   description = "Environment variables: exactly those that function.json names under environment. No secrets."
   type        = map(string)
-  default     = {}
   nullable    = false
 }
 

@@ -10,5 +10,9 @@ output "dashboard_name" {
 
 output "alarm_names" {
   description = "Names of the alarms made here."
-  value       = sort([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name])
+  value = sort(concat(
+    [for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name],
+    [for alarm in aws_cloudwatch_metric_alarm.expression : alarm.alarm_name],
+    [aws_cloudwatch_metric_alarm.ingest_errors.alarm_name],
+  ))
 }

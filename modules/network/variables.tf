@@ -57,11 +57,6 @@ variable "zones" {
     condition     = length(var.zones) >= 2 && length(var.zones) <= 3 && length(distinct(var.zones)) == length(var.zones)
     error_message = "zones must be two or three different availability zones."
   }
-
-  validation {
-    condition     = alltrue([for zone in var.zones : can(regex("^${var.region}[a-z]$", zone))])
-    error_message = "zones must all be zones of the region, such as eu-central-1a."
-  }
 }
 
 variable "nat_per_zone" {
