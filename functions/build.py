@@ -3,9 +3,9 @@
     python functions/build.py [--out dist]
 
 A zip holds handler.py, the modules of geodrop/ that the handler reaches by its imports, the pure Python packages that
-those reach (from the hashed lock requirements/functions.txt), the function's own folders (sql/, web/), and in
-geodrop/data/ the contracts and the OpenAPI document as JSON and the RDS certificates.
-boto3 is not in it: the Lambda runtime gives it.
+those reach (from the hashed lock requirements/functions.txt), the function's own folders (web/, say), the migrations
+where the handler needs them, and in geodrop/data/ the contracts and the OpenAPI document as JSON and the RDS
+certificates. boto3 is not in it: the Lambda runtime gives it.
 """
 
 from __future__ import annotations
@@ -66,10 +66,16 @@ def _contents(name: str, root: Path, packages: Path) -> dict[str, bytes]:
     files = {"handler.py": (function / "handler.py").read_bytes()}
     for module in modules:
         files[module.relative_to(root / "functions").as_posix()] = module.read_bytes()
+    library = root / "functions" / LIBRARY
+    for other in _files(library):  # SQL and the like, not what is made below
+        if other.suffix != ".py" and not other.is_relative_to(library / "data"):
+            files[other.relative_to(root / "functions").as_posix()] = other.read_bytes()
+    if library / "migrations.py" in modules:
+        files |= _folder(root / "functions" / "migrate" / "sql", root / "functions" / "migrate")
     for package in needed:
         files |= _package_files(package, packages)
     for folder in sorted(path for path in function.iterdir() if path.is_dir()):
-        files |= {path.relative_to(function).as_posix(): path.read_bytes() for path in _files(folder)}
+        files |= _folder(folder, function)
     data = f"{LIBRARY}/data"
     files[f"{data}/rds-ca.pem"] = (root / "functions" / data / "rds-ca.pem").read_bytes()
     if trigger != "deploy":
@@ -141,6 +147,10 @@ def _package_files(name: str, packages: Path) -> dict[str, bytes]:
         if path.endswith((".so", ".pyd", ".dylib", ".dll")):
             raise BuildError(f"{path} is native code: the functions carry pure Python only")
     return files
+
+
+def _folder(folder: Path, base: Path) -> dict[str, bytes]:
+    return {path.relative_to(base).as_posix(): path.read_bytes() for path in _files(folder)}
 
 
 def _is_licence(path: Path) -> bool:

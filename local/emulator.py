@@ -77,20 +77,7 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client that talks to this MiniStack."""
-        import boto3  # it takes a quarter of a second that `make down` need not wait for
-        from botocore.config import Config
-
-        make: Any = boto3.client  # its types want each service by name
-        return make(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id=self.account,
-            aws_secret_access_key="local",  # noqa: S106 (any)
-            config=Config(
-                s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=150
-            ),
-        )
+        return client(service, self.url, self.account)
 
     def start(self) -> None:
         """Start MiniStack and wait until it answers; do nothing when it does already.
@@ -213,6 +200,28 @@ class Emulator:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
         except OSError:
             return ""
+
+
+def client(service: str, endpoint: str, account: str = ACCOUNT) -> Any:
+    """Return a boto3 client for a MiniStack's address."""
+    import boto3  # it takes a quarter of a second that `make down` need not wait for
+    from botocore.config import Config
+
+    make: Any = boto3.client  # its types want each service by name
+    return make(
+        service,
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=account,
+        aws_secret_access_key="local",  # noqa: S106 (any)
+        config=Config(
+            s3={"addressing_style": "path"},
+            retries={"total_max_attempts": 2},
+            connect_timeout=5,
+            read_timeout=150,  # longer than the longest function runs
+            max_pool_connections=32,
+        ),
+    )
 
 
 def _marked(mark: str) -> Iterator[int]:

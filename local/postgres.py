@@ -17,6 +17,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -108,9 +110,22 @@ class Cluster:
         self.port = port
         self.auth = auth
         self.durable = durable
-        self._bin = ensure_postgis()
-        self._account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
-        self.data = self._data_directory()
+
+    @cached_property
+    def data(self) -> Path:
+        """Where the data really lies.
+
+        PostgreSQL refuses to run as root, so root runs it as `postgres`, who may not enter every folder
+        (a checkout under a closed home, say): then the data goes to a closed folder under /var/tmp.
+        """
+        if self._account is None:
+            return self.directory
+        nearest = next(path for path in (self.directory, *self.directory.parents) if path.exists())
+        blocked = [path for path in (nearest, *nearest.parents) if path != self.directory and not self._may_enter(path)]
+        if not blocked:
+            return self.directory
+        name = hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
+        return Path("/var/tmp") / f"geodrop-postgres-{name}"  # noqa: S108 (made with mode 0700, its owner is checked)
 
     def start(self) -> None:
         """Start the server (made first when new) and create the database `geodrop`; do nothing when it runs.
@@ -136,15 +151,15 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop the server and wait until it is gone; do nothing when it does not run."""
-        if self._running_port() is not None:
+        if find_postgis() is not None and self._running_port() is not None:
             self._run("pg_ctl", "stop", "--wait", "--silent", "--mode", "fast")
 
     def remove(self) -> None:
         """Stop the server and delete its data."""
-        if self.data.exists():
+        if find_postgis() is not None:
             self.stop()
-        shutil.rmtree(self.data, ignore_errors=True)
-        self._password_file.unlink(missing_ok=True)
+            shutil.rmtree(self.data, ignore_errors=True)
+            self._password_file.unlink(missing_ok=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def running(self) -> bool:
@@ -182,20 +197,17 @@ class Cluster:
     def _password_file(self) -> Path:
         return self.data.with_name(f"{self.data.name}-password")
 
-    def _data_directory(self) -> Path:
-        """Return where the data really lies.
+    @cached_property
+    def _bin(self) -> Path:
+        return ensure_postgis()
 
-        PostgreSQL refuses to run as root, so root runs it as `postgres`, who may not enter every folder
-        (a checkout under a closed home, say): then the data goes to a closed folder under /var/tmp.
-        """
-        if self._account is None:
-            return self.directory
-        nearest = next(path for path in (self.directory, *self.directory.parents) if path.exists())
-        blocked = [path for path in (nearest, *nearest.parents) if path != self.directory and not self._may_enter(path)]
-        if not blocked:
-            return self.directory
-        name = hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
-        return Path("/var/tmp") / f"geodrop-postgres-{name}"  # noqa: S108 (made with mode 0700, its owner is checked)
+    @cached_property
+    def _account(self) -> pwd.struct_passwd | None:
+        """The account that the server runs as where we are root; it comes with the package."""
+        if os.geteuid() != 0:
+            return None
+        ensure_postgis()
+        return pwd.getpwnam("postgres")
 
     def _may_enter(self, path: Path) -> bool:
         assert self._account is not None  # noqa: S101 (narrows the type)
@@ -253,15 +265,9 @@ class Cluster:
         return free_port()
 
     def _create_database(self) -> None:
-        address = urlsplit(self.url())
-        connection = pg8000.native.Connection(
-            _SUPERUSER, host=_HOST, port=self.port, database="postgres", password=unquote(address.password or "")
-        )
-        try:
+        with closing(connect(self.url(database="postgres"))) as connection:
             if not connection.run("SELECT 1 FROM pg_database WHERE datname = :name", name=DATABASE):
                 connection.run(f"CREATE DATABASE {DATABASE}")
-        finally:
-            connection.close()
 
     def _running_port(self) -> int | None:
         """Return the port of the live server, or None; wait a moment for one that is just coming or going."""
@@ -300,6 +306,18 @@ class Cluster:
             start_new_session=True,  # a Ctrl-C in the terminal is not for the server
             **self._identity(),
         )
+
+
+def connect(url: str) -> pg8000.native.Connection:
+    """Return a connection, without TLS, to the server of a URL with a password."""
+    address = urlsplit(url)
+    return pg8000.native.Connection(
+        unquote(address.username or _SUPERUSER),
+        host=address.hostname or _HOST,
+        port=address.port or 5432,
+        database=unquote(address.path.lstrip("/")),
+        password=unquote(address.password or ""),
+    )
 
 
 def free_port() -> int:

@@ -6,12 +6,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-import pg8000.native
 import pytest
 
-from local.postgres import Cluster
+from local.postgres import Cluster, connect
 from tests.require import require as require_tools
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,13 +71,5 @@ def at_database(url: str, name: str) -> str:
 
 def execute(url: str, sql: str) -> None:
     """Run one statement outside a transaction."""
-    address = urlsplit(url)
-    connection = pg8000.native.Connection(
-        unquote(address.username or "postgres"),
-        host=address.hostname or "127.0.0.1",
-        port=address.port or 5432,
-        database=address.path.lstrip("/"),
-        password=unquote(address.password or ""),
-    )
-    with closing(connection):
+    with closing(connect(url)) as connection:
         connection.run(sql)

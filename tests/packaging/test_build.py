@@ -11,9 +11,10 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import build
 import pytest
 import yaml
+
+import build
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.parent.name for path in (ROOT / "functions").glob("*/function.json"))
@@ -126,7 +127,7 @@ def test_migrations_travel_with_migrate(zips):
 
 def test_a_value_that_json_has_not_is_refused_with_its_file(tmp_path):
     wrong = checkout(tmp_path)
-    contract = sorted((wrong / "datasets").glob("*.yaml"))[0]
+    contract = min((wrong / "datasets").glob("*.yaml"))
     contract.write_text(contract.read_text() + "\nsince: 2020-01-01\n")
     with pytest.raises(build.BuildError, match=r"datasets/.*quote it"):
         build.build_all(tmp_path / "out", root=wrong)
