@@ -168,7 +168,7 @@ resource "aws_db_instance" "this" {
   kms_key_id            = aws_kms_key.this.arn
 
   db_name                             = "geodrop"
-  username                            = "geodrop_admin"
+  username                            = "geodrop"
   manage_master_user_password         = true
   master_user_secret_kms_key_id       = aws_kms_key.this.arn
   iam_database_authentication_enabled = true

@@ -164,6 +164,8 @@ resource "aws_s3_bucket_policy" "this" {
 
 # Requests under landing/, so that an alarm can tell files that came from events that did not.
 resource "aws_s3_bucket_metric" "this" {
+  count = var.request_metrics ? 1 : 0
+
   bucket = aws_s3_bucket.this.id
   name   = "landing"
 
@@ -183,6 +185,18 @@ resource "aws_sqs_queue" "dead_letter" {
     redrivePermission = "byQueue"
     sourceQueueArns   = [local.queue_arn]
   })
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "TlsOnly"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "sqs:*"
+      Resource  = local.dead_arn
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }]
+  })
 }
 
 resource "aws_sqs_queue" "this" {
@@ -197,10 +211,6 @@ resource "aws_sqs_queue" "this" {
     deadLetterTargetArn = aws_sqs_queue.dead_letter.arn
     maxReceiveCount     = local.trigger.max_receive_count
   })
-}
-
-resource "aws_sqs_queue_policy" "this" {
-  queue_url = aws_sqs_queue.this.url
 
   policy = jsonencode({
     Version = "2012-10-17"
@@ -228,28 +238,14 @@ resource "aws_sqs_queue_policy" "this" {
   })
 }
 
-resource "aws_sqs_queue_policy" "dead_letter" {
-  queue_url = aws_sqs_queue.dead_letter.url
-
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid       = "TlsOnly"
-      Effect    = "Deny"
-      Principal = "*"
-      Action    = "sqs:*"
-      Resource  = local.dead_arn
-      Condition = { Bool = { "aws:SecureTransport" = "false" } }
-    }]
-  })
-}
-
 resource "aws_s3_bucket_notification" "this" {
   bucket = aws_s3_bucket.this.id
 
   # AWS Backup follows the bucket by EventBridge.
   eventbridge = true
 
+  # S3 tries the queue when this is set, and refuses where it may not write: the queue is made with
+  # its policy, and the key with its own.
   queue {
     id            = "ingest"
     queue_arn     = aws_sqs_queue.this.arn
@@ -257,8 +253,6 @@ resource "aws_s3_bucket_notification" "this" {
     filter_prefix = local.prefix
   }
 
-  # S3 tries the queue when this is set, and refuses where it may not write.
-  depends_on = [aws_sqs_queue_policy.this]
 }
 
 # The function

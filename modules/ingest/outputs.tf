@@ -9,8 +9,8 @@ output "bucket_arn" {
 }
 
 output "bucket_metrics_id" {
-  description = "Id of the bucket's request metrics of landing/, a dimension."
-  value       = aws_s3_bucket_metric.this.name
+  description = "Id of the bucket's request metrics of landing/, a dimension; empty without request_metrics."
+  value       = var.request_metrics ? aws_s3_bucket_metric.this[0].name : ""
 }
 
 output "kms_key_arn" {

@@ -154,6 +154,13 @@ variable "lifecycle_days" {
   }
 }
 
+variable "request_metrics" {
+  description = "True counts the requests under landing/, which the alarm on lost events compares with the queue. False only where S3 has no such metrics, as on an emulator."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "force_destroy" {
   description = "True lets destroy delete the landing bucket with everything in it."
   type        = bool

@@ -239,7 +239,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "expression" {
-  for_each = local.expressions
+  for_each = { for name, alarm in local.expressions : name => alarm if name != "s3-event-failures" || var.ingest.bucket_metrics_id != "" }
 
   alarm_name        = "${var.name}-${each.key}"
   alarm_description = "${each.value.description} Runbook: docs/runbooks/${each.key}.md"

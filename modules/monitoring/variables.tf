@@ -62,7 +62,7 @@ variable "production" {
 }
 
 variable "ingest" {
-  description = "Names from the ingest module: function, queue, dead-letter queue, landing bucket and the id of its request metrics' filter."
+  description = "Names from the ingest module: function, queue, dead-letter queue, landing bucket and the id of its request metrics (empty: there are none, and no alarm on lost events)."
   type = object({
     function_name          = string
     queue_name             = string

@@ -49,12 +49,13 @@ module "function" {
   alarm_topic_arn = var.alarm_topic_arn
 }
 
-# Runs when the function is new and whenever a migration changes. A migration that fails raises in
-# the function, which fails the apply; it is tried again by the next one.
+# Runs when the function is new, and whenever a migration or the package changes. A migration that
+# fails raises in the function, which fails the apply; it is tried again by the next one. The package
+# is among the triggers so that a new one can mend a result that the postcondition refuses.
 resource "aws_lambda_invocation" "this" {
   function_name = module.function.name
   input         = jsonencode({ action = "migrate", checksum = local.checksum })
-  triggers      = { checksum = local.checksum }
+  triggers      = { sql = local.checksum, package = filesha256(var.package) }
 
   # The role's rights and the log group too, not only the function.
   depends_on = [module.function]
