@@ -35,6 +35,8 @@ _QUEUE = f"{PREFIX}-ingest"
 _DEAD_LETTER_QUEUE = f"{_QUEUE}-dead-letter"
 _API_ID = "geodrop"
 _CONCURRENCY = 4
+# Until a message that failed is tried again. AWS has six times the timeout of the function; here nobody wants to wait.
+_RETRY_S = 30
 
 
 class DeployError(RuntimeError):
@@ -192,11 +194,10 @@ class Deployment:
             s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         if s3.get_bucket_versioning(Bucket=BUCKET).get("Status") != "Enabled":
             s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        ingest = self._definitions["ingest"]
-        tries = ingest["trigger"]["max_receive_count"]
+        tries = self._definitions["ingest"]["trigger"]["max_receive_count"]
         self._queue(_DEAD_LETTER_QUEUE, {"MessageRetentionPeriod": str(14 * 24 * 3600)})
         redrive = json.dumps({"deadLetterTargetArn": _queue_arn(_DEAD_LETTER_QUEUE), "maxReceiveCount": tries})
-        self._queue(_QUEUE, {"VisibilityTimeout": str(ingest["timeout_s"]), "RedrivePolicy": redrive})
+        self._queue(_QUEUE, {"VisibilityTimeout": str(_RETRY_S), "RedrivePolicy": redrive})
         wanted = {
             "Id": "landing",
             "QueueArn": _queue_arn(_QUEUE),

@@ -77,7 +77,7 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client that talks to this MiniStack."""
-        return client(service, self.url, self.account)
+        return client(service, self.url)
 
     def start(self) -> None:
         """Start MiniStack and wait until it answers; do nothing when it does already.
@@ -202,8 +202,8 @@ class Emulator:
             return ""
 
 
-def client(service: str, endpoint: str, account: str = ACCOUNT) -> Any:
-    """Return a boto3 client for a MiniStack's address."""
+def client(service: str, endpoint: str) -> Any:
+    """Return a boto3 client for a MiniStack's address and the account that is its own."""
     import boto3  # it takes a quarter of a second that `make down` need not wait for
     from botocore.config import Config
 
@@ -212,7 +212,7 @@ def client(service: str, endpoint: str, account: str = ACCOUNT) -> Any:
         service,
         endpoint_url=endpoint,
         region_name=REGION,
-        aws_access_key_id=account,
+        aws_access_key_id="local",  # any; one of twelve digits would choose another account
         aws_secret_access_key="local",  # noqa: S106 (any)
         config=Config(
             s3={"addressing_style": "path"},

@@ -48,10 +48,18 @@ def up() -> dict[str, Any]:
     (_, database_url), _ = database.result()
     (_, dist), _ = zips.result()
 
-    from local.deploy import BUCKET, ENVIRONMENT, Deployment  # boto3 is slow to import: only where it is needed
+    from local.deploy import (  # boto3 is slow to import: only where it is needed
+        BUCKET,
+        ENVIRONMENT,
+        DeployError,
+        Deployment,
+    )
 
     deployment = Deployment(endpoint, database_url, Path(dist), state.folder() / "roles.json")
-    migrated, seconds = _timed(deployment.run)
+    try:
+        migrated, seconds = _timed(deployment.run)
+    except DeployError as error:
+        raise StackError(str(error)) from error
     applied = ", ".join(migrated.get("applied") or ()) or "nothing to migrate"
     _tell("geodrop", f"bucket, queues, functions, routes; {applied}", seconds)
     state.write_stack(
@@ -70,9 +78,12 @@ def demo() -> None:
     """Start the stack, load the examples, check the counts and say where to go from here."""
     started = time.monotonic()
     stack = up()
-    from local.demo import run
+    from local.demo import DemoError, run
 
-    run(stack)
+    try:
+        run(stack)
+    except DemoError as error:
+        raise StackError(str(error)) from error
     print(f"\nReady in {time.monotonic() - started:.1f} s. `make down` stops it, `make reset` forgets the data.")
 
 

@@ -1,0 +1,71 @@
+"""What geodrop needs of a machine, what of it is here, and how to get the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from local import state
+from local.postgres import find_postgis
+
+
+def _version(*command: str) -> str | None:
+    """Return the first line that a program prints, or None when it is not here."""
+    program = shutil.which(command[0])
+    if program is None:
+        return None
+    done = subprocess.run([program, *command[1:]], check=False, capture_output=True, text=True)
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    return lines[0] if lines and done.returncode == 0 else None
+
+
+def _postgis() -> str | None:
+    if os.environ.get("DATABASE_URL"):
+        return "the server that DATABASE_URL names"
+    found = find_postgis()
+    return str(found) if found else None
+
+
+def _provider() -> str | None:
+    folders = [Path.home() / ".terraform.d/plugins", Path("/usr/local/share/terraform/plugins")]
+    found = [path for folder in folders for path in folder.glob("*/hashicorp/aws/*")]
+    return f"{found[0].name} in {found[0].parent}" if found else None
+
+
+def main() -> int:
+    """Print one line for each thing; return 1 when something that `make demo` and `make test` need is missing."""
+    root_on_debian = os.geteuid() == 0 and shutil.which("apt-get") is not None
+    needed = [
+        ("Python 3.11 or newer", platform.python_version() if sys.version_info >= (3, 11) else None, "python.org"),
+        (
+            "PostGIS",
+            _postgis() or ("will be installed by apt-get" if root_on_debian else None),
+            "apt-get install postgresql-postgis, brew install postgis, or set DATABASE_URL",
+        ),
+    ]
+    optional = [
+        ("Terraform", _version("terraform", "version"), "plans and deployment: version 1.9 or newer"),
+        ("Terragrunt", _version("terragrunt", "--version"), "deployment of live/"),
+        ("AWS provider", _provider(), "plan tests without a download; terraform init fetches it otherwise"),
+        ("Docker Compose", _version("docker", "compose", "version"), "only for local/docker-compose.yml"),
+        ("Chromium", _version("chromium", "--version"), "only for the tests of the map page"),
+    ]
+    for name, found, advice in needed + optional:
+        print(f"{'ok' if found else '--':3} {name:22} {found or advice}")
+    emulator, cluster = state.emulator(), state.cluster() if find_postgis() else None
+    running = [
+        name for name, part in (("MiniStack", emulator), ("PostGIS", cluster)) if part is not None and part.running()
+    ]
+    print(f"    running now            {', '.join(running) or 'nothing'}")
+    missing = [name for name, found, _ in needed if not found]
+    if missing:
+        print(f"\nmake demo needs: {', '.join(missing)}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
