@@ -3,9 +3,9 @@
     python functions/build.py [--out dist]
 
 A zip holds handler.py, the modules of geodrop/ that the handler reaches by its imports, the pure Python packages that
-those reach (from the hashed lock requirements/functions.txt), the function's own folders (web/, say), the migrations
-where the handler needs them, and in geodrop/data/ the contracts and the OpenAPI document as JSON and the RDS
-certificates. boto3 is not in it: the Lambda runtime gives it.
+those reach (from the hashed lock requirements/functions.txt), the function's own folders (sql/, say), and in
+geodrop/data/ the contracts and the OpenAPI document as JSON, the checksums of the migrations and the RDS certificates.
+boto3 is not in it: the Lambda runtime gives it.
 """
 
 from __future__ import annotations
@@ -70,8 +70,6 @@ def _contents(name: str, root: Path, packages: Path) -> dict[str, bytes]:
     for other in _files(library):  # SQL and the like, not what is made below
         if other.suffix != ".py" and not other.is_relative_to(library / "data"):
             files[other.relative_to(root / "functions").as_posix()] = other.read_bytes()
-    if library / "migrations.py" in modules:
-        files |= _folder(root / "functions" / "migrate" / "sql", root / "functions" / "migrate")
     for package in needed:
         files |= _package_files(package, packages)
     for folder in sorted(path for path in function.iterdir() if path.is_dir()):
@@ -83,6 +81,10 @@ def _contents(name: str, root: Path, packages: Path) -> dict[str, bytes]:
         files[f"{data}/datasets.json"] = _json({path.stem: _yaml(path) for path in contracts}, "datasets/*.yaml")
     if trigger == "http":
         files[f"{data}/openapi.json"] = _json(_yaml(function / "openapi.yaml"), f"functions/{name}/openapi.yaml")
+        # So that GET /health knows what the database should have.
+        scripts = sorted((root / "functions" / "migrate" / "sql").glob("*.sql"))
+        checksums = {path.name[:4]: hashlib.sha256(path.read_bytes()).hexdigest() for path in scripts}
+        files[f"{data}/migrations.json"] = _json(checksums, "functions/migrate/sql/*.sql")
     return files
 
 

@@ -125,6 +125,13 @@ def test_migrations_travel_with_migrate(zips):
     assert packed == {path.name for path in (ROOT / "functions/migrate/sql").glob("*.sql")} != set()
 
 
+def test_the_api_knows_the_migrations(zips):
+    with zipfile.ZipFile(zips["api"]) as archive:
+        packed = json.loads(archive.read("geodrop/data/migrations.json"))
+    files = sorted((ROOT / "functions/migrate/sql").glob("*.sql"))
+    assert packed == {path.name[:4]: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 def test_a_value_that_json_has_not_is_refused_with_its_file(tmp_path):
     wrong = checkout(tmp_path)
     contract = min((wrong / "datasets").glob("*.yaml"))
