@@ -202,7 +202,7 @@ class Emulator:
             return ""
 
 
-def client(service: str, endpoint: str) -> Any:
+def client(service: str, endpoint: str, region: str = REGION) -> Any:
     """Return a boto3 client for a MiniStack's address and the account that is its own."""
     import boto3  # it takes a quarter of a second that `make down` need not wait for
     from botocore.config import Config
@@ -211,7 +211,7 @@ def client(service: str, endpoint: str) -> Any:
     return make(
         service,
         endpoint_url=endpoint,
-        region_name=REGION,
+        region_name=region,
         aws_access_key_id="local",  # any; one of twelve digits would choose another account
         aws_secret_access_key="local",  # noqa: S106 (any)
         config=Config(

@@ -1,0 +1,248 @@
+"""The embedded stack itself: fresh, warm, after crashes, and gone without a trace."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from local.demo import examples
+from local.deploy import Deployment, function_name
+from local.emulator import Emulator
+from local.postgres import Cluster, free_port
+from tests.stack.conftest import ROOT, Stack, local_stack
+
+WARM_S = 15
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    """The state folder of a stack for these tests alone; nothing of it is left behind."""
+    path = ROOT / ".local" / "test-embedded"
+    assert local_stack("reset", path).returncode == 0
+    yield path
+    assert local_stack("reset", path).returncode == 0
+
+
+def parts(folder: Path) -> tuple[Emulator, Cluster]:
+    return Emulator(folder / "emulator"), Cluster(folder / "postgres", auth="scram")
+
+
+def demo(folder: Path) -> tuple[str, float]:
+    started = time.monotonic()
+    done = local_stack("demo", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, time.monotonic() - started
+
+
+def addresses(folder: Path) -> dict[str, str]:
+    return json.loads((folder / "stack.json").read_text())
+
+
+def test_a_fresh_demo_loads_and_checks_the_examples(folder):
+    said, seconds = demo(folder)
+    print(said)
+    print(f"fresh: {seconds:.1f} s")
+    assert "Ready in" in said
+    assert "curl" in said
+    assert addresses(folder)["env"] == "local"
+    assert (folder / "stack.json").stat().st_mode & 0o077 == 0  # it holds a password
+    assert (folder / "roles.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_second_demo_is_warm_and_changes_nothing(folder):
+    before = addresses(folder)
+    said, seconds = demo(folder)
+    print(f"warm: {seconds:.1f} s")
+    assert seconds < WARM_S
+    assert said.count("was there") == len(examples())
+    assert addresses(folder) == before
+
+
+def test_everything_listens_on_loopback_only(folder):
+    """Nobody else on the network can reach the stack: its ports are bound to 127.0.0.1."""
+    emulator, cluster = parts(folder)
+    assert emulator.running()
+    assert cluster.running()
+    cluster.start()  # tells us its port; it runs already
+    for port in (emulator.port, cluster.port):
+        assert listening_addresses(port) == {"127.0.0.1"}
+
+
+def listening_addresses(port: int) -> set[str]:
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if not Path(table).exists():
+            pytest.skip("there is no /proc here to read the listening sockets from")
+        for line in Path(table).read_text().splitlines()[1:]:
+            local, _, state = line.split()[1:4]
+            address, hexadecimal = local.split(":")
+            if state == "0A" and int(hexadecimal, 16) == port:
+                found.add(socket.inet_ntoa(bytes.fromhex(address)[::-1]) if len(address) == 8 else address)
+    return found
+
+
+@pytest.mark.parametrize("victim", ["emulator", "database", "both"])
+def test_a_demo_after_a_crash(folder, victim):
+    emulator, cluster = parts(folder)
+    if victim != "database":
+        for pid in emulator.pids():
+            os.kill(pid, signal.SIGKILL)
+    if victim != "emulator":
+        os.kill(cluster.pid(), signal.SIGKILL)
+    said, seconds = demo(folder)
+    print(f"after a crash of {victim}: {seconds:.1f} s")
+    assert "Ready in" in said
+
+
+def test_a_demo_when_only_the_main_process_of_the_emulator_died(folder):
+    """Its workers are without a parent then; they are found and ended."""
+    emulator, _ = parts(folder)
+    pids = emulator.pids()
+    assert len(pids) > 1, "the functions have run, so they have processes"
+    os.kill(min(pids), signal.SIGKILL)
+    demo(folder)
+    assert not set(pids) & set(emulator.pids())
+
+
+def test_down_leaves_no_process_and_keeps_the_data(folder):
+    emulator, cluster = parts(folder)
+    assert emulator.pids()
+    assert cluster.pid()
+    assert local_stack("down", folder).returncode == 0
+    assert emulator.pids() == []
+    assert not cluster.running()
+    assert not (folder / "stack.json").exists()
+    assert processes_that_name(str(folder)) == []
+    said, seconds = demo(folder)
+    print(f"after down: {seconds:.1f} s")
+    assert seconds < WARM_S
+    assert "was there" in said
+
+
+def processes_that_name(text: str) -> list[str]:
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if text in line]
+
+
+def test_a_demo_when_a_port_was_taken_meanwhile(folder):
+    assert local_stack("down", folder).returncode == 0
+    emulator, _ = parts(folder)
+    used_before = json.loads((emulator.directory / "emulator.json").read_text())["port"]
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(("127.0.0.1", used_before))
+        squatter.listen()
+        demo(folder)
+        assert f":{used_before}/" not in addresses(folder)["api"]
+
+
+def test_down_twice_and_reset_of_nothing_are_fine(tmp_path):
+    assert local_stack("down", tmp_path / "never").returncode == 0
+    assert local_stack("reset", tmp_path / "never").returncode == 0
+
+
+def test_invoke_without_a_stack_says_what_to_do(tmp_path):
+    done = local_stack("invoke", tmp_path / "never", str(ROOT / "events" / "s3-put.json"))
+    assert done.returncode == 1
+    assert "make demo" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_changed_package_reaches_the_running_function(folder, tmp_path):
+    stack = Stack(addresses(folder))
+    functions = stack.aws("lambda")
+    name = function_name("api")
+    before = functions.get_function_configuration(FunctionName=name)["CodeSha256"]
+    zips = tmp_path / "dist"
+    shutil.copytree(ROOT / "dist", zips)
+    with zipfile.ZipFile(zips / "api.zip", "a") as package:
+        package.writestr("changed.txt", "x")
+    given = stack.addresses["aws_endpoint"], stack.addresses["database_url"]
+    Deployment(*given, zips, folder / "roles.json").run()
+    assert functions.get_function_configuration(FunctionName=name)["CodeSha256"] != before
+    assert stack.get("/health")[0] == 200
+    Deployment(*given, ROOT / "dist", folder / "roles.json").run()
+    assert functions.get_function_configuration(FunctionName=name)["CodeSha256"] == before
+
+
+def test_reset_forgets_everything(folder):
+    assert local_stack("reset", folder).returncode == 0
+    emulator, cluster = parts(folder)
+    assert emulator.pids() == []
+    assert not cluster.data.exists()
+    assert not any(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_docker_compose_file_fits_the_compose_schema():
+    checker = Path(sys.executable).parent / "check-jsonschema"
+    file = ROOT / "local" / "docker-compose.yml"
+    command = [checker, "--builtin-schema", "vendor.compose-spec", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_compose_services_work_on_the_same_ports_without_docker(tmp_path):
+    """The environment of each service, on processes of this machine: a PostGIS, a MiniStack, the deploy step."""
+    services = yaml.safe_load((ROOT / "local" / "docker-compose.yml").read_text())["services"]
+    for image_part in ("functions", "datasets", "examples", "local", "requirements"):
+        assert f"COPY {image_part} " in (ROOT / "local" / "Dockerfile").read_text()
+        assert f"!{image_part}" in (ROOT / ".dockerignore").read_text().split()
+    ports = {"4566": str(free_port())}
+    cluster = Cluster(tmp_path / "postgres", auth="scram", durable=False)
+    try:
+        cluster.start()
+        environment = services["deploy"]["environment"] | {"DATABASE_URL": cluster.url()}
+        environment["GEODROP_ENDPOINT_URL"] = environment["GEODROP_ENDPOINT_URL"].replace("4566", ports["4566"])
+        environment["GEODROP_LOCAL"] = str(tmp_path / "state")
+        emulated = services["ministack"]["environment"] | {
+            "GATEWAY_PORT": ports["4566"],
+            "BIND_HOST": "127.0.0.1",
+            "S3_DATA_DIR": str(tmp_path / "s3"),
+            "TMPDIR": str(tmp_path),
+            "PATH": os.environ["PATH"],
+        }
+        # A session of its own, so that its workers can be ended with it.
+        ministack = subprocess.Popen(
+            [sys.executable, *services["ministack"]["command"][1:]],
+            env=emulated,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            wait_until_open(int(ports["4566"]))
+            done = subprocess.run(
+                [sys.executable, *services["deploy"]["command"][1:]],
+                env={"PATH": os.environ["PATH"], **environment},
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "Ready in" in done.stdout
+        finally:
+            os.killpg(ministack.pid, signal.SIGKILL)
+            ministack.wait()
+    finally:
+        cluster.remove()
+
+
+def wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"nothing listens on port {port}")
