@@ -167,7 +167,7 @@ def _problems(errors: Mapping[Any, Any], path: str = "") -> list[str]:
     return found
 
 
-def _rules(name: str, given: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+def _rules(given: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
     """A field's rules with what the format implies: text files hold text, so types need a coercion."""
     rules = dict(given)
     if "coerce" not in rules:
@@ -191,57 +191,28 @@ def parse(name: str, file: str, mapping: object) -> Contract:
 
     Raises ContractError that names the file, the key and what is expected.
     """
+    try:
+        return _parse(name, mapping)
+    except ContractError as error:
+        raise ContractError("; ".join(f"{file}: {told}" for told in error.args)) from None
 
-    def refuse(key: str, expected: str) -> ContractError:
-        return ContractError(f"{file}: {key}: {expected}")
 
+def _parse(name: str, mapping: object) -> Contract:
     if not NAME.fullmatch(name):
-        raise refuse("name", "a dataset's file is named in lower case: a-z, 0-9 and -, at most 63 characters")
+        raise _refusal("name", "a dataset's file is named in lower case: a-z, 0-9 and -, at most 63 characters")
     if not isinstance(mapping, Mapping):
-        raise refuse("contract", "expected a mapping of keys such as title, format, fields, levels, schema")
+        raise _refusal("contract", "expected a mapping of keys such as title, format, fields, levels, schema")
     shape = Validator(_SHAPE)
     if not shape.validate(mapping):
-        raise ContractError("; ".join(f"{file}: {problem}" for problem in _problems(shape.errors)))
+        raise ContractError(*_problems(shape.errors))
     document: dict[str, Any] = shape.document
-    fields, limits, value = document["fields"], document["limits"], document["value"]
-
-    for key, rules in document["schema"].items():
-        coerce = rules.get("coerce", [])
-        for one in [coerce] if isinstance(coerce, str) else coerce:
-            if one not in COERCIONS:
-                raise refuse(f"schema.{key}.coerce", f"{one!r} is unknown; known are {', '.join(COERCIONS)}")
-        if not isinstance(rules.get("type"), str):
-            raise refuse(f"schema.{key}.type", "every field needs one type, such as string, float or datetime")
-        if "regex" in rules:
-            try:
-                re.compile(str(rules["regex"]))
-            except re.error as error:
-                raise refuse(f"schema.{key}.regex", f"not a regular expression: {error}") from None
-    try:
-        schema = {key: _rules(key, rules, document) for key, rules in document["schema"].items()}
-    except ValueError as error:
-        raise refuse("schema", f"bound of a datetime: {error}") from None
-
-    longitude, latitude = fields["place"]
-    for key, role in ((longitude, "fields.place[0]"), (latitude, "fields.place[1]")):
-        if schema.get(key, {}).get("type") not in ("float", "number"):
-            raise refuse(role, f"{key!r} must be in schema with type float")
-    for role, types in _ROLE_TYPES.items():
-        if role in fields and schema.get(fields[role], {}).get("type") not in types:
-            raise refuse(f"fields.{role}", f"{fields[role]!r} must be in schema with type {' or '.join(types)}")
-    for key in (longitude, latitude, fields["time"], *([fields["id"]] if "id" in fields else [])):
-        schema[key]["required"] = True
-        if schema[key].get("nullable") or "default" in schema[key]:
-            raise refuse(f"schema.{key}", "place, time and id can be neither nullable nor have a default")
-    if document["mode"] == "latest" and "id" not in fields:
-        raise refuse("fields.id", "mode latest needs to know which field is the id")
-    if document["mode"] == "append" and "updated" in fields:
-        raise refuse("fields.updated", "only mode latest compares rows; remove it or set mode: latest")
-
+    fields, value = document["fields"], document["value"]
     levels = document["levels"]
     if sorted(set(levels)) != levels:
-        raise refuse("levels", "expected rising levels, coarse to fine, such as [3, 6, 9, 12]")
-
+        raise _refusal("levels", "expected rising levels, coarse to fine, such as [3, 6, 9, 12]")
+    schema = _schema(document)
+    _check_roles(document, schema)
+    longitude, latitude = fields["place"]
     decimals = value["decimals"]
     _bounded(schema[longitude], -Contract.PLACE_BOUNDS[0], Contract.PLACE_BOUNDS[0])
     _bounded(schema[latitude], -Contract.PLACE_BOUNDS[1], Contract.PLACE_BOUNDS[1])
@@ -253,8 +224,7 @@ def parse(name: str, file: str, mapping: object) -> Contract:
     except SchemaError as error:
         problems = error.args[0]
         told = _problems(problems, "schema") if isinstance(problems, Mapping) else [f"schema: {problems}"]
-        raise ContractError("; ".join(f"{file}: {one}" for one in told)) from None
-
+        raise ContractError(*told) from None
     return Contract(
         name=name,
         title=document["title"],
@@ -276,10 +246,54 @@ def parse(name: str, file: str, mapping: object) -> Contract:
         decimals=decimals,
         bucket=document["bucket"],
         levels=tuple(levels),
-        limits=Limits(**limits),
+        limits=Limits(**document["limits"]),
         schema=schema,
         document=mapping,
     )
+
+
+def _refusal(key: str, expected: str) -> ContractError:
+    return ContractError(f"{key}: {expected}")
+
+
+def _schema(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The schema with what the format implies written out, each field's rules looked at."""
+    for key, rules in document["schema"].items():
+        coerce = rules.get("coerce", [])
+        for one in [coerce] if isinstance(coerce, str) else coerce:
+            if one not in COERCIONS:
+                raise _refusal(f"schema.{key}.coerce", f"{one!r} is unknown; known are {', '.join(COERCIONS)}")
+        if not isinstance(rules.get("type"), str):
+            raise _refusal(f"schema.{key}.type", "every field needs one type, such as string, float or datetime")
+        if "regex" in rules:
+            try:
+                re.compile(str(rules["regex"]))
+            except re.error as error:
+                raise _refusal(f"schema.{key}.regex", f"not a regular expression: {error}") from None
+    try:
+        return {key: _rules(rules, document) for key, rules in document["schema"].items()}
+    except ValueError as error:
+        raise _refusal("schema", f"bound of a datetime: {error}") from None
+
+
+def _check_roles(document: Mapping[str, Any], schema: dict[str, dict[str, Any]]) -> None:
+    """Place, time, category, value, id and updated are fields of the schema, of types that fit."""
+    fields = document["fields"]
+    longitude, latitude = fields["place"]
+    for key, role in ((longitude, "fields.place[0]"), (latitude, "fields.place[1]")):
+        if schema.get(key, {}).get("type") not in ("float", "number"):
+            raise _refusal(role, f"{key!r} must be in schema with type float")
+    for role, types in _ROLE_TYPES.items():
+        if role in fields and schema.get(fields[role], {}).get("type") not in types:
+            raise _refusal(f"fields.{role}", f"{fields[role]!r} must be in schema with type {' or '.join(types)}")
+    for key in (longitude, latitude, fields["time"], *([fields["id"]] if "id" in fields else [])):
+        schema[key]["required"] = True
+        if schema[key].get("nullable") or "default" in schema[key]:
+            raise _refusal(f"schema.{key}", "place, time and id can be neither nullable nor have a default")
+    if document["mode"] == "latest" and "id" not in fields:
+        raise _refusal("fields.id", "mode latest needs to know which field is the id")
+    if document["mode"] == "append" and "updated" in fields:
+        raise _refusal("fields.updated", "only mode latest compares rows; remove it or set mode: latest")
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import ssl
@@ -142,24 +143,23 @@ def connect(url: str | None = None, *, application: str = "geodrop") -> Connecti
 class Kept:
     """The connection that a warm function keeps from one invocation to the next."""
 
-    def __init__(self, application: str) -> None:
+    def __init__(self, application: str, url: str | None = None) -> None:
         self._application = application
+        self._url = url
         self._connection: Connection | None = None
 
     def get(self) -> Connection:
         """The kept connection, or a new one."""
         if self._connection is None:
-            self._connection = connect(application=self._application)
+            self._connection = connect(self._url, application=self._application)
         return self._connection
 
     def drop(self) -> None:
         """Close it: after a failure its state is unknown (a COPY that failed midway cannot be reused)."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
+            with contextlib.suppress(InterfaceError, OSError):
                 connection.close()
-            except (InterfaceError, OSError):
-                pass
 
 
 def code_of(error: DatabaseError) -> str:

@@ -81,9 +81,9 @@ def ingest(
     started = time.monotonic()
     deadline = deadline or Deadline()
     contract = contracts.get(event.dataset or "")
+    if contract is None and not event.removed:
+        return _record(kept.get(), event, None, "failed", _unknown(event, contracts), started)
     try:
-        if contract is None and not event.removed:
-            raise UnreadableObjectError(_unknown(event, contracts))
         return _once(kept, s3, event, contract, deadline, started, force=force)
     except (UnreadableObjectError, DeferredObjectError) as error:
         kept.drop()  # a COPY may have failed midway
@@ -122,7 +122,8 @@ def _once(
     if event.removed:
         _merge(connection, contract, entry, event, None)
         return _commit(connection, entry, event, "deleted", counts, None, started)
-    assert contract is not None
+    if contract is None:
+        raise UnreadableObjectError(_unknown(event, {}))
     opened = open_object(s3, event)
     table = read(contract, opened.chunks)
     checker = Checker(contract, table.columns, text=table.text)

@@ -219,7 +219,8 @@ def append(connection: Connection, contract: Contract, entry: Entry) -> None:
         )
     connection.run(
         f"insert into geodrop.partial (dataset_id, object_id, {_KEY}, {_MEASURES})"
-        f" select cast(:dataset as smallint), cast(:object as bigint), {_KEY}, {_OF_ROWS} from ({_staged(contract)}) as r group by {_KEY}",
+        f" select cast(:dataset as smallint), cast(:object as bigint), {_KEY}, {_OF_ROWS}"
+        f" from ({_staged(contract)}) as r group by {_KEY}",
         dataset=entry.dataset_id,
         object=entry.object_id,
     )
@@ -273,7 +274,8 @@ def latest(connection: Connection, contract: Contract, entry: Entry, modified: d
     connection.run(
         f"insert into geodrop.observation (dataset_id, object_id, id, updated, modified, origin, {_KEY}, value, lon,"
         "   lat, time, current)"
-        " select cast(:dataset as smallint), cast(:object as bigint), f.id, f.updated, cast(:modified as timestamptz), hashtextextended(:origin, 0),"
+        " select cast(:dataset as smallint), cast(:object as bigint), f.id, f.updated, cast(:modified as timestamptz),"
+        "  hashtextextended(:origin, 0),"
         f"  {_named('f', _KEY)}, f.value, f.lon, f.lat, f.time, not exists (select from geodrop.observation as o"
         "     where o.dataset_id = :dataset and o.id = f.id and o.current)"
         " from fresh as f",
@@ -389,8 +391,8 @@ def finish(connection: Connection, entry: Entry, state: str, counts: Counts, abo
     if counts.rejects:
         connection.run(
             "insert into geodrop.reject (object_id, line, field, rule, reason, raw)"
-            " select cast(:object as bigint), * from unnest(cast(:lines as bigint[]), cast(:fields as text[]), cast(:rules as text[]),"
-            "   cast(:reasons as text[]), cast(:raws as text[]))",
+            " select cast(:object as bigint), * from unnest(cast(:lines as bigint[]), cast(:fields as text[]),"
+            "   cast(:rules as text[]), cast(:reasons as text[]), cast(:raws as text[]))",
             object=entry.object_id,
             lines=[line for line, *_ in counts.rejects],
             fields=[told[1] for told in counts.rejects],
@@ -400,7 +402,8 @@ def finish(connection: Connection, entry: Entry, state: str, counts: Counts, abo
         )
         connection.run(
             "insert into geodrop.reject_count (object_id, field, rule, count)"
-            " select cast(:object as bigint), * from unnest(cast(:fields as text[]), cast(:rules as text[]), cast(:counts as bigint[]))",
+            " select cast(:object as bigint), * from unnest(cast(:fields as text[]), cast(:rules as text[]),"
+            "   cast(:counts as bigint[]))",
             object=entry.object_id,
             fields=[name for name, _ in counts.by_rule],
             rules=[rule for _, rule in counts.by_rule],

@@ -6,10 +6,13 @@ functions need no YAML parser); in the source tree they are read from where they
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from geodrop import __version__
 
 DATA = Path(__file__).with_name("data")
 SOURCE = Path(__file__).parents[2]
@@ -18,7 +21,7 @@ SOURCE = Path(__file__).parents[2]
 def _yaml(path: Path) -> Any:
     import yaml
 
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 @cache
@@ -42,6 +45,20 @@ def openapi() -> dict[str, Any]:
         else _yaml(SOURCE / "functions" / "api" / "openapi.yaml")
     )
     return document
+
+
+def version() -> str:
+    """The version of this package."""
+    return __version__
+
+
+@cache
+def migration_checksums() -> dict[str, str]:
+    """Number and SHA-256 of every migration that this version of the code needs."""
+    packed = DATA / "migrations.json"
+    if packed.exists():
+        return dict(json.loads(packed.read_text(encoding="utf-8")))
+    return {path.name[:4]: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(migrations().glob("*.sql"))}
 
 
 def rds_certificates() -> Path:

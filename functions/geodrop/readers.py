@@ -341,10 +341,10 @@ class _Collection:
         return grown
 
     def features(self) -> Iterator[tuple[int, Any]]:
+        """Every feature's number and row. Members of the collection may come in any order."""
         if not self._peek():
             return
         self._expect("{", "at its start")
-        number = 0
         found = False
         while self._peek() != "}":
             key = self._value("a member's name")
@@ -355,26 +355,33 @@ class _Collection:
                 if found:
                     raise UnreadableObjectError("has two members named features")
                 found = True
-                self._expect("[", "after 'features'")
-                while self._peek() != "]":
-                    number += 1
-                    yield number, self._features.row(self._value(f"feature {number}"))
-                    if self._peek() != "]":
-                        self._expect(",", f"after feature {number}")
-                        if self._peek() == "]":
-                            raise UnreadableObjectError(f"has a comma after its last feature, {number}")
-                self._at += 1
+                yield from self._array()
             else:
                 value = self._value(f"member {key[:40]!r}")
                 if key == "type" and value != "FeatureCollection":
                     raise UnreadableObjectError(f"is a GeoJSON {str(value)[:40]}; expected a FeatureCollection")
-            if self._peek() != "}":
-                self._expect(",", f"after {key[:40]!r}")
+            self._comma("}", f"after {key[:40]!r}")
         self._at += 1
         if not found:
             raise UnreadableObjectError("is not a GeoJSON FeatureCollection: it has no features")
         if self._peek():
             raise UnreadableObjectError("goes on after the FeatureCollection's end")
+
+    def _array(self) -> Iterator[tuple[int, Any]]:
+        self._expect("[", "after 'features'")
+        number = 0
+        while self._peek() != "]":
+            number += 1
+            yield number, self._features.row(self._value(f"feature {number}"))
+            self._comma("]", f"after feature {number}")
+        self._at += 1
+
+    def _comma(self, closing: str, where: str) -> None:
+        """Between two members a comma; none before the closing character."""
+        if self._peek() != closing:
+            self._expect(",", where)
+            if self._peek() == closing:
+                raise UnreadableObjectError(f"is not valid JSON: a comma before {closing!r} {where}")
 
 
 def _json_lines(contract: Contract, chunks: Iterator[bytes]) -> Iterator[tuple[int, Any]]:

@@ -34,7 +34,8 @@ def check(connection: Connection) -> None:
         for role, table, right in sorted(rights):
             raise RoleError(f"role {role} {problem} {right} on geodrop.{table}")
     special = connection.run(
-        "select rolname from pg_roles where rolname in (:writer, :reader) and (rolsuper or rolcreaterole or rolcreatedb)",
+        "select rolname from pg_roles where rolname in (:writer, :reader)  and (rolsuper or rolcreaterole"
+        " or rolcreatedb)",
         writer=WRITER,
         reader=READER,
     )

@@ -85,15 +85,15 @@ def _tell(outcome: Outcome) -> None:
     if outcome.state != "stale":
         logs.metrics(
             {"environment": os.environ.get("GEODROP_ENV", "local"), "dataset": event.dataset or "none"},
-            ObjectsLoaded=outcome.state == "loaded",
-            ObjectsFailed=outcome.state in ("failed", "deferred"),
+            ObjectsLoaded=int(outcome.state == "loaded"),
+            ObjectsFailed=int(outcome.state in ("failed", "deferred")),
             RowsAccepted=outcome.accepted,
             RowsRejected=outcome.rejected,
             IngestSeconds=outcome.seconds,
         )
 
 
-def _told(error: Exception) -> dict[str, str]:
+def _told(error: Exception) -> dict[str, Any]:
     """An error for the log: its kind, and its text where that is ours (a driver's text may hold row content)."""
     ours = type(error).__module__.startswith("geodrop") or isinstance(error, FailedObjectError)
     return {"error": type(error).__name__, **({"reason": str(error)} if ours else {})}

@@ -4,7 +4,6 @@ import gzip
 import io
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -65,8 +64,7 @@ class Pipeline:
     def __init__(self, url: str) -> None:
         self.bucket = Bucket()
         self.url = url
-        os.environ["GEODROP_DATABASE_URL"] = url
-        self.kept = Kept("test")
+        self.kept = Kept("test", url)
         self.contracts = dict(contracts())
 
     def ingest(self, event: ObjectEvent, **options: object) -> Outcome:
@@ -92,7 +90,7 @@ class Pipeline:
             " where name = :dataset group by 1",
             dataset=dataset,
         )
-        return {level: count for level, count in found}
+        return dict(found)
 
     def ledger(self, key: str) -> dict[str, object]:
         names = ["state", "reason", "rows", "accepted", "rejected", "version", "object_id"]
@@ -109,8 +107,7 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
-    monkeypatch.setenv("GEODROP_DATABASE_URL", database_url)
+def pipeline(database_url: str) -> Iterator[Pipeline]:
     made = Pipeline(database_url)
     yield made
     made.kept.drop()
@@ -122,8 +119,8 @@ HEADER = "time,latitude,longitude,depth,mag,id,type\n"
 def csv_rows(count: int, *, start: int = 0, kind: str = "earthquake") -> str:
     """`count` rows in the layout of earthquakes-csv, the same for the same numbers."""
     return "".join(
-        f"2018-02-0{1 + n % 7}T{n % 24:02d}:{n % 60:02d}:13.840Z,{(n * 37) % 180 - 90 + 0.25},{(n * 91) % 360 - 180 + 0.5},"
-        f"{n % 70}.5,{n % 9}.{n % 10},id{n},{kind}\n"
+        f"2018-02-0{1 + n % 7}T{n % 24:02d}:{n % 60:02d}:13.840Z,{(n * 37) % 180 - 90 + 0.25},"
+        f"{(n * 91) % 360 - 180 + 0.5},{n % 70}.5,{n % 9}.{n % 10},id{n},{kind}\n"
         for n in range(start, start + count)
     )
 

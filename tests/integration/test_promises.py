@@ -251,9 +251,16 @@ def test_any_order_of_any_events_ends_the_same(pipeline: Pipeline):
         for name in "abc":
             if round_ and draw.random() < 0.25:
                 events.append(pipeline.bucket.delete(CSV + name))
-            events.append(pipeline.bucket.put(CSV + name, HEADER + csv_rows(draw.randrange(1, 60), start=draw.randrange(40))))
+            events.append(
+                pipeline.bucket.put(CSV + name, HEADER + csv_rows(draw.randrange(1, 60), start=draw.randrange(40)))
+            )
             features = [
-                feature(f"us{draw.randrange(30)}", mag=draw.randrange(90) / 10, updated=draw.randrange(9), lon=draw.randrange(9))
+                feature(
+                    f"us{draw.randrange(30)}",
+                    mag=draw.randrange(90) / 10,
+                    updated=draw.randrange(9),
+                    lon=draw.randrange(9),
+                )
                 for _ in range(40)
             ]
             events.append(pipeline.bucket.put(GEO + name, collection(*features)))
