@@ -58,8 +58,8 @@ class Planned:
 
     def of(self, kind):
         """Return the resources of one type, those of inner modules included, by address without the type."""
-        pattern = re.compile(rf"(?:^|\.){kind}\.")
-        return {pattern.sub("", address): after for address, after in self.resources.items() if pattern.search(address)}
+        pattern = re.compile(rf"(^|\.){kind}\.")
+        return {pattern.sub(r"\1", address): after for address, after in self.resources.items() if pattern.search(address)}
 
     def one(self, kind):
         """Return the only resource of a type."""
@@ -71,9 +71,16 @@ class Planned:
         return {statement.get("Sid", ""): statement for statement in json.loads(self[address][attribute])["Statement"]}
 
     def references(self, address, attribute):
-        """Return the resources that an attribute refers to."""
-        found = self._resource(address)["expressions"].get(attribute, {}).get("references", [])
-        return {".".join(reference.split(".")[:2]) for reference in found}
+        """Return the resources and variables that an attribute, or a block, refers to."""
+        found, waiting = set(), [self._resource(address)["expressions"].get(attribute, {})]
+        while waiting:
+            expression = waiting.pop()
+            if isinstance(expression, list):
+                waiting += expression
+            elif isinstance(expression, dict):
+                found |= {".".join(each.split(".")[:2]).split("[")[0] for each in expression.get("references", [])}
+                waiting += [value for name, value in expression.items() if name != "references"]
+        return found
 
     def depends_on(self, address):
         """Return what a resource waits for by `depends_on`."""
