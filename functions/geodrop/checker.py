@@ -102,14 +102,21 @@ def uses_epoch(contract: Contract, field: str | None) -> bool:
 
 
 def _rejects_of(validator: RowValidator) -> list[Reject]:
-    found: list[Reject] = []
+    """One reason for each field and rule; where a value is null or cannot be coerced, that alone."""
+    found: dict[str, list[Reject]] = {}
     for error in validator._errors:  # noqa: SLF001  the rule's name is nowhere else
         field = str(error.document_path[0]) if error.document_path else ""
-        reasons = validator.errors.get(field, [])
-        at = sum(1 for other in found if other.field == field)
-        told = str(reasons[at]) if at < len(reasons) else "is not as the schema says"
-        found.append(Reject(field, error.rule or "value", told))
-    return found
+        told = validator.errors.get(field, [])
+        at = len(found.setdefault(field, []))
+        reason = str(told[at]) if at < len(told) else "is not as the schema says"
+        found[field].append(Reject(field, error.rule or "value", reason.partition(" cannot be coerced: ")[2] or reason))
+    rejects: list[Reject] = []
+    for field, reasons in found.items():
+        decisive = [one for one in reasons if one.rule == "nullable"] or [
+            one for one in reasons if one.rule == "coerce"
+        ]
+        rejects += decisive[:1] or reasons
+    return rejects
 
 
 class Checker:
