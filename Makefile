@@ -68,8 +68,8 @@ down: setup ## Stop the embedded stack; its data stays
 reset: setup ## Stop the embedded stack and forget its data
 	@$(PY) -m local.stack reset
 
-invoke: setup ## Run a function on an event: make invoke EVENT=events/s3-put.json
-	@$(PY) -m local.stack invoke $(or $(EVENT),$(error say which event: make invoke EVENT=events/s3-put.json))
+invoke: setup ## Run a function on an event: make invoke EVENT=events/s3-put.json [FRESH=1]
+	@$(PY) -m local.stack invoke $(if $(FRESH),--fresh) $(or $(EVENT),$(error say which event: make invoke EVENT=events/s3-put.json))
 
 serve: setup ## Start the embedded stack without loading the examples
 	@$(PY) -m local.stack up

@@ -85,16 +85,18 @@ def run(stack: dict[str, Any]) -> None:
     if not files:
         raise DemoError("there is nothing under examples/")
     print(f"\n{'object':48} {'rows':>8} {'accepted':>9} {'rejected':>9}   put to query")
+    rejecting: dict[str, Any] | None = None
     with ThreadPoolExecutor(max_workers=4) as pool:
         for example, (entry, seconds) in zip(files, pool.map(lambda one: _load(stack, one), files), strict=True):
             _check_object(example, entry)
+            rejecting = entry if entry["rejected"] else rejecting
             took = "was there" if seconds is None else f"{seconds:.2f} s"
             name = f"{example.dataset}/{example.path.name}"
             print(f"{name:48} {entry['rows']:>8,} {entry['accepted']:>9,} {entry['rejected']:>9,}   {took}")
     print()
     for dataset in sorted({example.dataset for example in files}):
         _check_dataset(stack, dataset)
-    _say_what_to_try(stack)
+    _say_what_to_try(stack, rejecting)
 
 
 def ingestions(api: str, dataset: str) -> Iterator[dict[str, Any]]:
@@ -178,7 +180,7 @@ def _identities(stack: dict[str, Any], rows: Sequence[dict[str, Any]]) -> int:
     return len(found)
 
 
-def _say_what_to_try(stack: dict[str, Any]) -> None:
+def _say_what_to_try(stack: dict[str, Any], rejecting: dict[str, Any] | None) -> None:
     api = stack["api"]
     own = f"{stack['aws_endpoint']}/{stack['bucket']}/{LANDING}earthquakes-csv/{quote('my file.csv')}"
     lines = [
@@ -193,6 +195,8 @@ def _say_what_to_try(stack: dict[str, Any]) -> None:
         ("is all well", f"curl '{api}/health'"),
         ("drop a file of your own", f"curl -T 'my file.csv' '{own}'"),
     ]
+    if rejecting is not None:
+        lines.insert(-1, ("which rows were rejected and why", f"curl '{api}/ingestions/{rejecting['id']}'"))
     print("\nTry:")
     for what, line in lines:
         print(f"  # {what}\n  {line}")

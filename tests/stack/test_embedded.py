@@ -67,6 +67,33 @@ def test_a_second_demo_is_warm_and_changes_nothing(folder):
     assert addresses(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("event", "code", "said"),
+    [
+        ("s3-put", 0, '"message":"object stale"'),
+        ("s3-put-versioned", 1, "MissingObjectError"),
+        ("s3-delete", 0, '"message":"object stale"'),
+        ("s3-test-event", 0, "null"),
+        ("sqs", 0, '"batchItemFailures": []'),
+        ("api-request", 0, '"statusCode": 200'),
+        ("migrate-check", 0, '"applied": []'),
+    ],
+)
+def test_make_invoke_runs_an_event_as_it_is(folder, event, code, said):
+    done = local_stack("invoke", folder, str(ROOT / "events" / f"{event}.json"))
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stdout
+
+
+def test_make_invoke_takes_an_old_event_for_news_when_asked(folder):
+    stack = Stack(addresses(folder))
+    for event, message in (("s3-delete", "object deleted"), ("s3-put", "object loaded"), ("sqs", "object loaded")):
+        done = local_stack("invoke", folder, str(ROOT / "events" / f"{event}.json"), "--fresh")
+        assert f'"message":"{message}"' in done.stdout, done.stdout + done.stderr
+        entry = stack.entry("landing/earthquakes/all_week.geojson")
+        assert (entry["state"], entry["accepted"]) == (("deleted", 0) if event == "s3-delete" else ("loaded", 1707))
+
+
 def test_everything_listens_on_loopback_only(folder):
     """Nobody else on the network can reach the stack: its ports are bound to 127.0.0.1."""
     emulator, cluster = parts(folder)
