@@ -217,7 +217,7 @@ resource "aws_lambda_function" "this" {
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
-  alarm_name        = "${var.name}-${each.key}"
+  alarm_name        = "${var.name}-function-${each.key}"
   alarm_description = "${each.value.description} Runbook: docs/runbooks/function-${each.key}.md"
 
   namespace           = "AWS/Lambda"
