@@ -2,12 +2,14 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from local.demo import examples
 from local.deploy import Deployment, function_name
 from local.emulator import Emulator
 from local.postgres import Cluster, free_port
-from tests.stack.conftest import ROOT, Stack, local_stack
+from tests.stack.conftest import ROOT, Stack, local_stack, table, wait_for
 
 WARM_S = 15
 
@@ -56,6 +58,25 @@ def test_a_fresh_demo_loads_and_checks_the_examples(folder):
     assert addresses(folder)["env"] == "local"
     assert (folder / "stack.json").stat().st_mode & 0o077 == 0  # it holds a password
     assert (folder / "roles.json").stat().st_mode & 0o077 == 0
+
+
+def test_every_address_that_the_demo_prints_answers(folder):
+    said, _ = demo(folder)
+    printed = [shlex.split(line) for line in said.splitlines() if line.startswith("  curl ")]
+    reading = [words[1] for words in printed if len(words) == 2]
+    assert len(reading) >= 6
+    for address in reading:
+        with urllib.request.urlopen(address, timeout=20) as response:
+            assert response.status == 200
+            assert response.read()
+    [(_, option, _, target)] = [words for words in printed if len(words) != 2]
+    assert option == "-T"
+    put = urllib.request.Request(target, data=table("test upload", 3).encode(), method="PUT")
+    with urllib.request.urlopen(put, timeout=20) as response:
+        assert response.status == 200
+    stack = Stack(addresses(folder))
+    entry = wait_for(lambda: stack.entry("landing/earthquakes-csv/my file.csv"), "the uploaded file")
+    assert entry["accepted"] == 3
 
 
 def test_a_second_demo_is_warm_and_changes_nothing(folder):
@@ -106,10 +127,10 @@ def test_everything_listens_on_loopback_only(folder):
 
 def listening_addresses(port: int) -> set[str]:
     found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        if not Path(table).exists():
+    for listing in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if not Path(listing).exists():
             pytest.skip("there is no /proc here to read the listening sockets from")
-        for line in Path(table).read_text().splitlines()[1:]:
+        for line in Path(listing).read_text().splitlines()[1:]:
             local, _, state = line.split()[1:4]
             address, hexadecimal = local.split(":")
             if state == "0A" and int(hexadecimal, 16) == port:
