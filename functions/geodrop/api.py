@@ -423,7 +423,7 @@ def _summary(contract: Contract, number: int) -> dict[str, Any]:
             "select category, sum(count)::bigint, to_json(min(first_time))#>>'{}', to_json(max(last_time))#>>'{}',"
             " min(x), min(y), max(x), max(y) from geodrop.aggregate"
             " where dataset_id = cast(:dataset as smallint) and level = cast(:level as smallint)"
-            " group by category order by 2 desc, 1",
+            " and bucket = '-infinity' group by category order by 2 desc, 1",
             names,
         )
     )

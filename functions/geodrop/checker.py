@@ -111,11 +111,10 @@ def _rejects_of(validator: RowValidator) -> list[Reject]:
         reason = str(told[at]) if at < len(told) else "is not as the schema says"
         found[field].append(Reject(field, error.rule or "value", reason.partition(" cannot be coerced: ")[2] or reason))
     rejects: list[Reject] = []
-    for field, reasons in found.items():
-        decisive = [one for one in reasons if one.rule == "nullable"] or [
-            one for one in reasons if one.rule == "coerce"
-        ]
-        rejects += decisive[:1] or reasons
+    for reasons in found.values():
+        null = [one for one in reasons if one.rule == "nullable"]
+        wrong = [one for one in reasons if one.rule == "coerce"]
+        rejects += (null or wrong)[:1] or reasons
     return rejects
 
 

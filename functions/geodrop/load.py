@@ -84,6 +84,9 @@ _ADDED = """
   last_time = greatest(a.last_time, excluded.last_time)
 """
 _SET = ", ".join(f"{name} = r.{name}" for name in _MEASURES.split(", "))
+_ALL_TIME = "'-infinity'::timestamptz"
+"""The bucket of the sums over all time: a map of everything reads one row a cell and category, however long it runs."""
+_BUCKET = f"case when l.total then {_ALL_TIME} else {{}}.bucket end"
 _CONFLICT = "on conflict (dataset_id, level, x, y, bucket, category)"
 _BUCKETS = {
     "hour": "date_bin('1 hour', time, 'epoch')",
@@ -209,6 +212,13 @@ def _levels(contract: Contract) -> str:
     return ", ".join(f"({level}, {contract.finest - level})" for level in contract.levels)
 
 
+def _targets(contract: Contract) -> str:
+    """What every key adds to: each level, once for its bucket and once for all time, as a VALUES list."""
+    return ", ".join(
+        f"({level}, {contract.finest - level}, {total})" for level in contract.levels for total in ("true", "false")
+    )
+
+
 def append(connection: Connection, contract: Contract, entry: Entry) -> None:
     """Mode append: replace what the object adds by what is staged."""
     if entry.counts_now:
@@ -303,8 +313,9 @@ def _apply(connection: Connection, contract: Contract, entry: Entry, source: str
     # One statement, in key order, for all levels: concurrent writers wait for one another and never in a circle.
     connection.run(
         f"insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {_MEASURES})"
-        f" select cast(:dataset as smallint), l.level, p.x >> l.up, p.y >> l.up, p.bucket, p.category, {measures}"
-        f" from {source} cross join (values {_levels(contract)}) as l (level, up)"
+        f" select cast(:dataset as smallint), l.level, p.x >> l.up, p.y >> l.up, {_BUCKET.format('p')},"
+        f"   p.category, {measures}"
+        f" from {source} cross join (values {_targets(contract)}) as l (level, up, total)"
         f" group by 1, 2, 3, 4, 5, 6 order by 1, 2, 3, 4, 5, 6 {_CONFLICT} do update set {_ADDED}",
         **names,
     )
@@ -332,10 +343,10 @@ def recompute(connection: Connection, contract: Contract, dataset: int | None) -
     """
     connection.run(
         f"insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {_MEASURES})"
-        " select distinct cast(:dataset as smallint), l.level::smallint, t.x >> l.up, t.y >> l.up, t.bucket,"
-        "   t.category, 0::bigint, 0::bigint, 0::numeric, 0::numeric, null::bigint, null::bigint, 0::numeric,"
-        "   0::numeric, t.bucket, t.bucket"
-        f" from touched as t cross join (values {_levels(contract)}) as l (level, up)"
+        " select distinct cast(:dataset as smallint), l.level::smallint, t.x >> l.up, t.y >> l.up,"
+        f"   {_BUCKET.format('t')}, t.category, 0::bigint, 0::bigint, 0::numeric, 0::numeric, null::bigint,"
+        f"   null::bigint, 0::numeric, 0::numeric, {_ALL_TIME}, {_ALL_TIME}"
+        f" from touched as t cross join (values {_targets(contract)}) as l (level, up, total)"
         f" order by 1, 2, 3, 4, 5, 6 {_CONFLICT} do update set count = a.count",
         dataset=dataset,
     )
@@ -350,13 +361,23 @@ def recompute(connection: Connection, contract: Contract, dataset: int | None) -
         "  where p.dataset_id = :dataset and p.x = k.x and p.y = k.y and p.bucket = k.bucket"
         f" and p.category = k.category {counts}) as s ({_MEASURES})",
     )
+    _resum(
+        connection,
+        dataset,
+        contract.finest,
+        f"select distinct x, y, {_ALL_TIME} as bucket, category from touched",
+        f"select {_named('k', _KEY)}, s.* from k cross join lateral (select {_OF_PARTS} from geodrop.aggregate as p"
+        f"  where p.dataset_id = :dataset and p.level = {contract.finest} and p.x = k.x and p.y = k.y"
+        f"  and p.bucket > {_ALL_TIME} and p.category = k.category) as s ({_MEASURES})",
+    )
     for level, finer in zip(contract.levels[-2::-1], contract.levels[:0:-1], strict=True):
         up, span = contract.finest - level, 1 << (finer - level)
         _resum(
             connection,
             dataset,
             level,
-            f"select distinct x >> {up} as x, y >> {up} as y, bucket, category from touched",
+            f"select distinct x >> {up} as x, y >> {up} as y, b.bucket, category"
+            f" from touched as t cross join lateral (values (t.bucket), ({_ALL_TIME})) as b (bucket)",
             f"select {_named('k', _KEY)}, s.* from k cross join lateral (select {_OF_PARTS}"
             f"  from generate_series(k.x * {span}, k.x * {span} + {span - 1}) as column_x"
             f"  join geodrop.aggregate as p on p.dataset_id = :dataset and p.level = {finer} and p.x = column_x"

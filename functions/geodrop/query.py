@@ -305,6 +305,10 @@ def collapsed(query: Query) -> str | None:
 def _filters(query: Query, values: dict[str, Any]) -> list[str]:
     """Conditions on time and category; their values go to ``values``."""
     found = []
+    if query.since is None:
+        # The bucket of all time comes before every other.
+        whole = query.until is None and query.bucket == "all"
+        found.append(f"a.bucket {'=' if whole else '>'} '-infinity'")
     if query.since is not None:
         found.append("a.bucket >= cast(:since as timestamptz)")
         values["since"] = query.since.isoformat()

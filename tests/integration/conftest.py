@@ -87,7 +87,7 @@ class Pipeline:
     def counted(self, dataset: str) -> dict[int, int]:
         found = self.rows(
             "select level, sum(count)::bigint from geodrop.aggregate join geodrop.dataset using (dataset_id)"
-            " where name = :dataset group by 1",
+            " where name = :dataset and bucket > '-infinity' group by 1",
             dataset=dataset,
         )
         return dict(found)

@@ -86,7 +86,7 @@ def test_latest_keeps_the_newest_report_whatever_the_order(pipeline: Pipeline, d
     pipeline.put(GEO + "new.json", new)
     pipeline.put(GEO + "old.json", old)
     assert pipeline.aggregates() == one
-    sums = pipeline.rows("select sum(value_sum) from geodrop.aggregate where level = 3")
+    sums = pipeline.rows("select sum(value_sum) from geodrop.aggregate where level = 3 and bucket > '-infinity'")
     assert sums[0][0] == 300 + 200
 
 
@@ -101,7 +101,9 @@ def test_latest_delete_brings_the_earlier_report_back(pipeline: Pipeline):
 
 def test_latest_the_later_row_of_a_file_wins_a_tie(pipeline: Pipeline):
     pipeline.put(GEO + "a.json", collection(feature("us1", mag=1.0), feature("us1", mag=4.0)))
-    assert pipeline.rows("select value_sum, count from geodrop.aggregate where level = 3") == [[400, 1]]
+    assert pipeline.rows("select value_sum, count from geodrop.aggregate where level = 3 and bucket > '-infinity'") == [
+        [400, 1]
+    ]
     assert pipeline.ledger(GEO + "a.json")["accepted"] == 2
 
 

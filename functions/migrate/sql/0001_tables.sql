@@ -101,7 +101,7 @@ create table geodrop.observation (
 create index observation_id on geodrop.observation (dataset_id, id);
 create index observation_cell on geodrop.observation (dataset_id, x, y, bucket, category) where current;
 
--- The sum of all that counts, at every level of the dataset.
+-- The sum of all that counts, at every level of the dataset: per bucket, and with bucket -infinity over all time.
 create table geodrop.aggregate (
   dataset_id smallint not null,
   level smallint not null,
