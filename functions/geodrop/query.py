@@ -385,11 +385,8 @@ def _grouped(query: Query, dataset_id: int, sums: list[str], values: dict[str, A
             f" group by {', '.join(group)}{having} order by {', '.join(group)}{limit}"
         )
     if _is_narrow(query) and query.area:
-        columns = []
-        for index, (first, last) in enumerate(query.area.columns):
-            begin = max(first, after[0]) if after else first
-            values |= {f"x{index}": begin, f"xx{index}": last}
-            columns.append(f"select generate_series(cast(:x{index} as integer), cast(:xx{index} as integer)) as x")
+        first_column = after[0] if after else 0
+        values["columns"] = [x for first, last in query.area.columns for x in range(max(first, first_column), last + 1)]
         values |= {"y": query.area.rows[0], "yy": query.area.rows[1]}
         where += ["a.x = c.x", "a.y between cast(:y as integer) and cast(:yy as integer)"]
         if after:
@@ -397,12 +394,13 @@ def _grouped(query: Query, dataset_id: int, sums: list[str], values: dict[str, A
             later = pair if bucket else "a.y > cast(:after_y as integer)"
             where.append(f"(c.x > cast(:after_x as integer) or {later})")
         inner = ["a.y", *([bucket] if bucket else [])]
+        # With ordinality the planner knows the order of the columns, sorts within each, and stops at the limit.
         return (
             f"select c.x, a.y, a.bucket, {', '.join('a.' + name for name in sums)} from"
-            f" ({' union all '.join(columns)}) as c cross join lateral (select a.y, {shown}, {measures}"
-            f" from geodrop.aggregate as a where {' and '.join(where)}"
-            f" group by {', '.join(inner)}{having} order by {', '.join(inner)}{limit}) as a"
-            f" order by c.x, a.y, a.bucket{limit}"
+            " unnest(cast(:columns as integer[])) with ordinality as c (x, place)"
+            f" cross join lateral (select a.y, {shown}, {measures} from geodrop.aggregate as a"
+            f" where {' and '.join(where)} group by {', '.join(inner)}{having} order by {', '.join(inner)}{limit}) as a"
+            f" order by c.place, a.y, a.bucket{limit}"
         )
     where += [*_place(query, values), *_beyond(after, bucket)]
     group = ["a.x", "a.y", *group[2:]]
