@@ -214,6 +214,9 @@ def main() -> int:
     except (StackError, EmulatorError, PostgisMissingError, PostgresError) as error:
         print(f"{arguments.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. What runs goes on running: make down stops it.", file=sys.stderr)
+        return 130
     return 0
 
 
