@@ -149,7 +149,6 @@ resource "aws_iam_role_policy_attachment" "monitoring" {
 resource "aws_db_instance" "this" {
   #checkov:skip=CKV_AWS_157: One zone or two is the environment's choice; the default is two, and production insists on it.
   #checkov:skip=CKV_AWS_293: Deletion protection is the environment's choice; it is on by default, and production insists on it.
-  #checkov:skip=CKV_AWS_353: Performance insights are on by default, and off only where they do not exist.
   identifier = var.name
 
   engine                      = "postgres"
@@ -191,11 +190,13 @@ resource "aws_db_instance" "this" {
 
   enabled_cloudwatch_logs_exports = local.log_types
 
-  performance_insights_enabled          = var.performance_insights
-  performance_insights_kms_key_id       = var.performance_insights ? aws_kms_key.this.arn : null
-  performance_insights_retention_period = var.performance_insights ? 7 : null
-  monitoring_interval                   = 60
-  monitoring_role_arn                   = aws_iam_role.monitoring.arn
+  # Seven days of query load are free.
+  performance_insights_enabled          = true
+  performance_insights_kms_key_id       = aws_kms_key.this.arn
+  performance_insights_retention_period = 7
+
+  monitoring_interval = 60
+  monitoring_role_arn = aws_iam_role.monitoring.arn
 
   depends_on = [
     aws_cloudwatch_log_group.this,

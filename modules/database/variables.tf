@@ -168,13 +168,6 @@ variable "logs" {
   }
 }
 
-variable "performance_insights" {
-  description = "True keeps seven days of query load, which is free."
-  type        = bool
-  default     = true
-  nullable    = false
-}
-
 variable "proxy_secret_arns" {
   description = "Secrets (username, password) of the roles that connect through an RDS Proxy. Empty: no proxy. The README says what a proxy asks of the roles."
   type        = list(string)

@@ -160,7 +160,6 @@ resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_116: Every caller waits for the answer; what fails in the queue has the queue's dead-letter queue.
   #checkov:skip=CKV_AWS_173: The environment holds no secret, and AWS encrypts it with a key of its own.
   #checkov:skip=CKV_AWS_272: The zip is built from this repository and checked by its hash; signing needs a profile per account.
-  #checkov:skip=CKV_AWS_50: X-Ray is on by default, and off only where there is none.
   function_name = var.name
   description   = local.definition.description
   role          = aws_iam_role.this.arn

@@ -59,7 +59,8 @@ class Planned:
     def of(self, kind):
         """Return the resources of one type, those of inner modules included, by address without the type."""
         pattern = re.compile(rf"(^|\.){kind}\.")
-        return {pattern.sub(r"\1", address): after for address, after in self.resources.items() if pattern.search(address)}
+        found = {address: after for address, after in self.resources.items() if pattern.search(address)}
+        return {pattern.sub(r"\1", address): after for address, after in found.items()}
 
     def one(self, kind):
         """Return the only resource of a type."""

@@ -109,7 +109,6 @@ GOOD = {
             "multi_az": False,
             "deletion_protection": False,
             "final_snapshot": False,
-            "performance_insights": False,
         },
     ),
     "database_production": ("database", {"production": True, "engine_version": "15", "proxy_secret_arns": [SECRET]}),

@@ -23,7 +23,8 @@ def test_every_operation_of_the_document_is_a_route(plans):
 
 def test_who_may_call_is_the_authorizer_s_say(plans):
     def authorization(call):
-        return {route["route_key"]: route["authorization_type"] for route in plans[call].of("aws_apigatewayv2_route").values()}
+        routes = plans[call].of("aws_apigatewayv2_route").values()
+        return {route["route_key"]: route["authorization_type"] for route in routes}
 
     assert set(authorization("api").values()) == {"NONE"}
     assert set(authorization("api_iam").values()) == {"AWS_IAM"}

@@ -54,7 +54,7 @@ def test_safe_by_default(plans):
 
 def test_a_small_one_can_be_thrown_away(plans):
     instance = plans["database_small"]["aws_db_instance.this"]
-    assert not any(instance[name] for name in ("multi_az", "deletion_protection", "performance_insights_enabled"))
+    assert not any(instance[name] for name in ("multi_az", "deletion_protection"))
     assert instance["skip_final_snapshot"] is True
     assert instance.get("final_snapshot_identifier") is None
 

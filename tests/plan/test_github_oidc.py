@@ -60,10 +60,12 @@ def test_plan_reads_the_setup_and_of_the_data_only_the_state(plans):
     assert set(rights["ReadState"]["Resource"]) == {STATE, f"{STATE}/*"}
     assert rights["NoOtherObjects"]["Effect"] == rights["NoOtherData"]["Effect"] == "Deny"
     assert rights["NoOtherObjects"]["NotResource"] == f"{STATE}/*"
-    assert {"secretsmanager:GetSecretValue", "rds-db:connect", "sqs:ReceiveMessage"} <= set(rights["NoOtherData"]["Action"])
+    denied = set(rights["NoOtherData"]["Action"])
+    assert {"secretsmanager:GetSecretValue", "rds-db:connect", "sqs:ReceiveMessage"} <= denied
     allowed = {action for right in rights.values() if right["Effect"] == "Allow" for action in listed(right["Action"])}
     assert allowed == {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
-    assert rights["DecryptState"]["Condition"] == {"StringLike": {"kms:EncryptionContext:aws:s3:arn": [STATE, f"{STATE}/*"]}}
+    of_state = {"StringLike": {"kms:EncryptionContext:aws:s3:arn": [STATE, f"{STATE}/*"]}}
+    assert rights["DecryptState"]["Condition"] == of_state
 
 
 def test_apply_changes_no_role_but_the_environment_s_and_never_its_own(plans):

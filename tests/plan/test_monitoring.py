@@ -91,8 +91,8 @@ def test_alarms_look_at_metrics_that_exist_with_the_dimensions_they_have(plans):
 
 def test_the_alarm_on_files_asks_for_the_metric_that_ingest_writes(plans):
     (query,) = plans["monitoring"]["aws_cloudwatch_metric_alarm.ingest_errors"]["metric_query"]
-    asked = re.fullmatch(r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", (\w+), (\w+)\) WHERE (\w+) = '(\w+)'", query["expression"])
-    metric, namespace, *dimensions, where, environment = asked.groups()
+    form = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", (\w+), (\w+)\) WHERE (\w+) = '(\w+)'"
+    metric, namespace, *dimensions, where, environment = re.fullmatch(form, query["expression"]).groups()
     # Metrics Insights looks dimensions up in alphabetical order.
     assert dimensions == sorted(dimensions)
     assert (where, environment) == ("environment", ENVIRONMENT)
@@ -102,8 +102,10 @@ def test_the_alarm_on_files_asks_for_the_metric_that_ingest_writes(plans):
     assert set(re.findall(r'"(\w+)": ', call[1])) == set(dimensions)
     assert f"{metric}=" in call[2]
     assert f'"Namespace": "{namespace}"' in (ROOT / "functions/geodrop/logs.py").read_text()
-    for shown in re.findall(r'MetricName=\\"(\w+)\\"', plans["monitoring"]["aws_cloudwatch_dashboard.this"]["dashboard_body"]):
-        assert f"{shown}=" in call[2]
+    dashboard = json.loads(plans["monitoring"]["aws_cloudwatch_dashboard.this"]["dashboard_body"])
+    shown = re.findall(r'MetricName="(\w+)"', repr(dashboard))
+    assert len(shown) == 3
+    assert all(f"{name}=" in call[2] for name in shown)
 
 
 def test_expressions_name_the_metrics_beside_them(plans):

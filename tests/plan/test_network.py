@@ -1,4 +1,4 @@
-"""Network: two or three zones, one way out, closed to the inside except functions -> database and functions -> HTTPS."""
+"""Network: zones, ways out, and nothing admitted but functions -> database and functions -> HTTPS."""
 
 import ipaddress
 import json

@@ -86,7 +86,7 @@ OWN = {
     "schema": [
         ({"sql": str(FILES)}, "sql must be a folder of migrations"),
         ({"sql": "no-folder"}, "sql must be a folder of migrations"),
-        ({"master_secret": {"arn": "x", "kms_key_arn": ""}}, "master_secret needs both arn and kms_key_arn, or neither"),
+        ({"master_secret": {"arn": "x", "kms_key_arn": ""}}, "master_secret needs both arn and kms_key_arn"),
     ],
     "ingest": [
         ({"maximum_concurrency": 1}, "maximum_concurrency must be 2 to 1000"),
