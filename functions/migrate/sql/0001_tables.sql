@@ -1,7 +1,8 @@
 -- The tables of geodrop. Words: docs/words.md. All sums are exact: values are scaled integers, places are
 -- integers of 1e-7 degrees, so that an aggregate does not depend on the order in which objects came.
 
-create extension if not exists postgis;
+-- The schema is named: a user called geodrop, such as the master user of RDS, would have it made in its own.
+create extension if not exists postgis with schema public;
 create schema if not exists geodrop;
 revoke all on schema geodrop from public;
 
