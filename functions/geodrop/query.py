@@ -453,7 +453,8 @@ def cells(query: Query, dataset_id: int, *, features: bool) -> Statement:
         )
     infinite, compare = ("-Infinity", "<") if query.descending else ("Infinity", ">")
     key = f"coalesce(({statistic(query.sort, query.contract)})::numeric, '{infinite}'::numeric)"
-    bucket = "coalesce(bucket, '-infinity'::timestamptz)"
+    # All qualified: a bare name in ORDER BY is the output's column, which is text.
+    bucket = "coalesce(g.bucket, '-infinity'::timestamptz)"
     beyond = ""
     if query.after:
         values |= {
@@ -463,14 +464,14 @@ def cells(query: Query, dataset_id: int, *, features: bool) -> Statement:
             "after_y": query.after[3],
         }
         beyond = (
-            f" where (k {compare} cast(:after_key as numeric) or (k = cast(:after_key as numeric)"
-            f" and ({bucket}, x, y) > (cast(:after_bucket as timestamptz), cast(:after_x as integer),"
+            f" where (g.k {compare} cast(:after_key as numeric) or (g.k = cast(:after_key as numeric)"
+            f" and ({bucket}, g.x, g.y) > (cast(:after_bucket as timestamptz), cast(:after_x as integer),"
             " cast(:after_y as integer))))"
         )
     values["limit"] = query.limit + 1
-    order = f"k {'desc' if query.descending else 'asc'}, {bucket}, x, y"
+    order = f"g.k {'desc' if query.descending else 'asc'}, {bucket}, g.x, g.y"
     return Statement(
-        f"select k::text, x, y, {bucket}::text, {shown} from (select *, {key} as k from ({grouped}) as g) as g{beyond}"
+        f"select g.k::text, x, y, {bucket}::text, {shown} from (select *, {key} as k from ({grouped}) as g) as g{beyond}"
         f" order by {order} limit cast(:limit as integer)",
         values,
     )
