@@ -107,7 +107,8 @@ class Deployment:
         answer = self._lambda.invoke(FunctionName=function_name("migrate"), Payload=b'{"action": "migrate"}')
         said: dict[str, Any] = json.loads(answer["Payload"].read())
         if "FunctionError" in answer:
-            raise DeployError(f"the migration failed: {said.get('errorMessage', said)}")
+            told = said.get("errorMessage", said)
+            raise DeployError(f"the migration failed: {told} (`make reset` makes the local database anew)")
         return said
 
     @cached_property
