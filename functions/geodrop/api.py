@@ -32,6 +32,7 @@ GEOJSON, JSON, CSV, NDJSON = (
     "application/x-ndjson",
 )
 MVT, PROBLEM = "application/vnd.mapbox-vector-tile", "application/problem+json"
+_HTML = "text/html; charset=utf-8"
 _FORMATS = {"geojson": GEOJSON, "json": JSON, "csv": CSV, "ndjson": NDJSON}
 _GZIP_FROM = 1024
 _SUMMARIES = 16
@@ -553,6 +554,33 @@ def _openapi(request: Request) -> Answer:
     return Answer(200, JSON, json.dumps(document), _tagged(request))
 
 
+def _page(request: Request) -> Answer:
+    from geodrop import page
+
+    content, zipped, policy = page.index()
+    headers = _tagged(request, page.version()) | {"content-security-policy": policy, "referrer-policy": "no-referrer"}
+    return _static(request, _HTML, content, zipped, headers)
+
+
+def _page_file(request: Request) -> Answer:
+    from geodrop import page
+
+    found = page.file(request.values["file"])
+    if found is None:
+        raise NotFoundError("the page has no such file")
+    kind, content, zipped = found
+    current = request.values["version"] == page.version()
+    headers = {"cache-control": "public, max-age=31536000, immutable" if current else "no-cache"}
+    return _static(request, kind, content, zipped, headers)
+
+
+def _static(request: Request, kind: str, content: bytes, zipped: bytes | None, headers: dict[str, str]) -> Answer:
+    """An answer with the copy that was gzipped once, where the client takes it."""
+    if zipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        return Answer(200, kind, zipped, headers | {"content-encoding": "gzip"})
+    return Answer(200, kind, content, headers)
+
+
 _ROUTES: dict[str, Callable[[Request], Answer]] = {
     "GET /aggregated-data": _aggregated,
     "GET /aggregated-data/series": _series,
@@ -563,4 +591,6 @@ _ROUTES: dict[str, Callable[[Request], Answer]] = {
     "GET /ingestions/{id}": _ingestion,
     "GET /health": _health,
     "GET /openapi.json": _openapi,
+    "GET /": _page,
+    "GET /web/{version}/{file}": _page_file,
 }

@@ -122,6 +122,9 @@ def _walk(get: Get, bucket: str, bbox: str | None, sortby: str) -> None:
         following = [link["href"] for link in page["links"] if link["rel"] == "next"]
         query = following[0].split("?", 1)[1] if following else None
     assert seen == whole["features"]
+    if sortby != "cell":
+        keys = [one["properties"][sortby.lstrip("-")] for one in seen]
+        assert keys == sorted(keys, reverse=sortby.startswith("-"))
     assert len({one["id"] for one in seen}) == len(seen)
 
 
@@ -212,6 +215,10 @@ def test_csv_and_ndjson_hold_the_same_rows(loaded: Pipeline, get: Get):
     header, *rows = table["data"].decode().splitlines()
     assert header == "level,x,y,count,sum,avg,min,max,first,last"
     assert [int(row.split(",")[3]) for row in rows] == [one["properties"]["count"] for one in page]
+    for sortby in ("count", "-avg"):
+        answer = get("/aggregated-data", dataset="earthquakes-csv", level=3, f="csv", bucket="day", sortby=sortby)
+        assert answer["statusCode"] == 200
+        assert answer["data"].decode().startswith("level,x,y,bucket,count")
 
 
 def test_series_has_a_row_per_bucket_and_category(loaded: Pipeline, get: Get):
