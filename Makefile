@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .local/venv
 PY := $(VENV)/bin/python
 UV := .local/uv/bin/uv
-# A stamp carries the hash of its lock: nothing is done while the lock is the same.
+# A stamp carries the hash of its lock: nothing is done while the lock is the same, whatever its time.
 hash = $(firstword $(shell cat $(1) | cksum))
 UV_READY := .local/uv/ready-$(call hash,requirements/uv.txt)
 READY := $(VENV)/ready-$(call hash,requirements/dev.txt)
@@ -27,14 +27,14 @@ help: ## List the targets
 
 setup: $(READY) ## Make the Python environment from the hashed locks (quick when nothing changed)
 
-$(UV_READY): requirements/uv.txt
+$(UV_READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "geodrop needs Python 3.11 or newer: make PYTHON=python3.12")'
 	@echo "Setting up uv ..."
 	@rm -rf .local/uv && $(PYTHON) -m venv .local/uv
 	@.local/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-$(READY): $(UV_READY) requirements/dev.txt
+$(READY): | $(UV_READY)
 	@echo "Setting up the Python environment in $(VENV) ..."
 	@test -x $(PY) || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --require-hashes requirements/dev.txt
@@ -42,7 +42,7 @@ $(READY): $(UV_READY) requirements/dev.txt
 
 checkov: $(CHECKOV_READY) ## Make checkov's own environment, .local/checkov
 
-$(CHECKOV_READY): $(UV_READY) requirements/checkov.txt
+$(CHECKOV_READY): | $(UV_READY)
 	@echo "Setting up checkov in .local/checkov ..."
 	@test -x .local/checkov/bin/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .local/checkov
 	@VIRTUAL_ENV=$(CURDIR)/.local/checkov $(UV) pip sync --quiet --require-hashes requirements/checkov.txt
