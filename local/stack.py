@@ -129,7 +129,10 @@ def invoke(file: Path, *, fresh: bool = False) -> int:
     emulator = state.emulator()
     if stack is None or (emulator is not None and not emulator.running()):
         raise StackError("the stack does not run: make demo")
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StackError(f"{file}: {error.strerror}") from error
     if fresh:  # also inside an SQS message's body, where the quotes are escaped
         text = re.sub(r',\s*\\?"sequencer\\?":\s*\\?"[0-9A-F]+\\?"', "", text)
     event = json.loads(text)
@@ -197,15 +200,16 @@ def _tell(name: str, what: str, seconds: float) -> None:
 def main() -> int:
     """Run one command; print what went wrong without a traceback where the message says what to do."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["demo", "up", "down", "reset", "invoke"])
-    parser.add_argument("event", type=Path, nargs="?", help="event file, for invoke")
-    parser.add_argument("--fresh", action="store_true", help="for invoke: leave out the sequencers of S3 events")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("demo", "up", "down", "reset"):
+        commands.add_parser(name)
+    invoking = commands.add_parser("invoke")
+    invoking.add_argument("event", type=Path, help="event file")
+    invoking.add_argument("--fresh", action="store_true", help="leave out the sequencers of S3 events")
     arguments = parser.parse_args()
     try:
         match arguments.command:
             case "invoke":
-                if arguments.event is None:
-                    parser.error("say which event: invoke events/s3-put.json")
                 return invoke(arguments.event, fresh=arguments.fresh)
             case "up":
                 print(f"\n{up()['api']}")

@@ -109,7 +109,7 @@ def test_make_invoke_runs_an_event_as_it_is(folder, event, code, said):
 def test_make_invoke_takes_an_old_event_for_news_when_asked(folder):
     stack = Stack(addresses(folder))
     for event, message in (("s3-delete", "object deleted"), ("s3-put", "object loaded"), ("sqs", "object loaded")):
-        done = local_stack("invoke", folder, str(ROOT / "events" / f"{event}.json"), "--fresh")
+        done = local_stack("invoke", folder, "--fresh", str(ROOT / "events" / f"{event}.json"))
         assert f'"message":"{message}"' in done.stdout, done.stdout + done.stderr
         entry = stack.entry("landing/earthquakes/all_week.geojson")
         assert (entry["state"], entry["accepted"]) == (("deleted", 0) if event == "s3-delete" else ("loaded", 1707))
