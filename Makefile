@@ -18,7 +18,7 @@ QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/sta
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup doctor demo down reset invoke serve build fmt lint test unit integration stack-test plan-test e2e bench lock checkov
+.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration stack-test plan-test e2e bench lock checkov
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -71,8 +71,11 @@ reset: setup ## Stop the embedded stack and forget its data
 invoke: setup ## Run a function on an event: make invoke EVENT=events/s3-put.json [FRESH=1]
 	@$(PY) -m local.stack invoke $(if $(FRESH),--fresh) $(or $(EVENT),$(error say which event: make invoke EVENT=events/s3-put.json))
 
-serve: setup ## Start the embedded stack without loading the examples
+up: setup ## Start the embedded stack without loading the examples
 	@$(PY) -m local.stack up
+
+serve: setup ## The API and the page on http://127.0.0.1:8080 without an emulator between, reloading on change [PORT=..]
+	@$(PY) -m local.serve --port $(or $(PORT),8080)
 
 build: setup ## Make dist/*.zip, one a function
 	@$(PY) functions/build.py
