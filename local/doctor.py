@@ -30,8 +30,10 @@ def _postgis() -> str | None:
     return str(found) if found else None
 
 
-def _provider() -> str | None:
+def provider() -> str | None:
+    """Say where Terraform finds the AWS provider without a download, or None."""
     folders = [Path.home() / ".terraform.d/plugins", Path("/usr/local/share/terraform/plugins")]
+    folders += [Path(os.environ[name]) for name in ("TF_PLUGIN_CACHE_DIR",) if name in os.environ]
     found = [path for folder in folders for path in folder.glob("*/hashicorp/aws/*")]
     return f"{found[0].name} in {found[0].parent}" if found else None
 
@@ -50,7 +52,7 @@ def main() -> int:
     optional = [
         ("Terraform", _version("terraform", "version"), "plans and deployment: version 1.9 or newer"),
         ("Terragrunt", _version("terragrunt", "--version"), "deployment of live/"),
-        ("AWS provider", _provider(), "plan tests without a download; terraform init fetches it otherwise"),
+        ("AWS provider", provider(), "plan tests without a download; terraform init fetches it otherwise"),
         ("Docker Compose", _version("docker", "compose", "version"), "only for local/docker-compose.yml"),
         ("Chromium", _version("chromium", "--version"), "only for the tests of the map page"),
     ]

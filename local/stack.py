@@ -212,9 +212,11 @@ def main() -> int:
             case "invoke":
                 return invoke(arguments.event, fresh=arguments.fresh)
             case "up":
-                print(f"\n{up()['api']}")
+                with state.locked():
+                    print(f"\n{up()['api']}")
             case command:
-                {"demo": demo, "down": down, "reset": reset}[command]()
+                with state.locked():
+                    {"demo": demo, "down": down, "reset": reset}[command]()
     except (StackError, EmulatorError, PostgisMissingError, PostgresError) as error:
         print(f"{arguments.command}: {error}", file=sys.stderr)
         return 1

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from local.emulator import Emulator
 from local.postgres import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,6 +23,19 @@ ROOT = Path(__file__).resolve().parent.parent
 def folder() -> Path:
     """Return the state folder."""
     return Path(os.environ.get("GEODROP_LOCAL", ROOT / ".local")).absolute()
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Hold the state folder for one command: two at once would start everything twice."""
+    folder().mkdir(parents=True, exist_ok=True)
+    with (folder() / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Waiting for another command on this stack ...", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def emulator() -> Emulator | None:

@@ -6,19 +6,12 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
+from local.doctor import provider
 
-def _has_provider() -> bool:
-    """Say whether Terraform finds the AWS provider without a download."""
-    folders = [Path.home() / ".terraform.d/plugins", Path("/usr/local/share/terraform/plugins")]
-    folders += [Path(os.environ[name]) for name in ("TF_PLUGIN_CACHE_DIR",) if name in os.environ]
-    return any(next(folder.glob("*/hashicorp/aws/*"), None) is not None for folder in folders)
-
-
-_CHECKS = {"provider": _has_provider}
+_CHECKS = {"provider": lambda: provider() is not None}
 _MISSING = {
     "provider": "the AWS provider for Terraform is not in a local plugin folder",
 }

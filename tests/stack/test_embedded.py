@@ -227,7 +227,7 @@ def test_reset_forgets_everything(folder):
     emulator, cluster = parts(folder)
     assert emulator.pids() == []
     assert not cluster.data.exists()
-    assert not any(path for path in folder.rglob("*") if path.is_file())
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["lock"]
 
 
 def test_the_docker_compose_file_fits_the_compose_schema():
