@@ -257,12 +257,11 @@ def _aggregated(request: Request) -> Answer:
     if "cursor" in request.values:
         key = query.read_cursor(request.values["cursor"], name, kinds)
         asked = replace(asked, after=_checked_key(key, request.values["cursor"]))
-    rows = database.run(query.cells(asked, number, features=form != "csv"))
-    more, rows = len(rows) > asked.limit, rows[: asked.limit]
+    found, text, *last = database.run(query.cells(asked, number, form=form))[0]
     links = [{"rel": "self", "href": request.link("/aggregated-data"), "type": _FORMATS[form]}]
-    if more:
-        key_text, x, y, bucket, *_ = rows[-1]
-        place = (key_text, bucket, x, y) if asked.sort != "cell" else (x, y, *([bucket] if timed else []))
+    if found > asked.limit:
+        key, bucket, x, y = last
+        place = (x, y, *([bucket] if timed else [])) if asked.sort == "cell" else (key, bucket, x, y)
         after = request.link("/aggregated-data", cursor=query.write_cursor(name, place))
         links.append({"rel": "next", "href": after, "type": _FORMATS[form]})
         headers["link"] = f'<{after}>; rel="next"'
@@ -270,21 +269,21 @@ def _aggregated(request: Request) -> Answer:
     if request.values["count"]:
         matched = database.run(query.cells_matched(asked, number))[0][0]
         headers["x-number-matched"] = str(matched)
+    end = "\n" if found else ""
     if form == "csv":
-        return Answer(200, CSV, _csv(query.columns(asked), [row[4:] for row in rows]), headers)
+        return Answer(200, CSV, f"{','.join(query.columns(asked))}\n{text}{end}", headers)
     if form == "ndjson":
-        return Answer(200, NDJSON, "".join(f"{row[4]}\n" for row in rows), headers)
+        return Answer(200, NDJSON, f"{text}{end}", headers)
     about = {
         "type": "FeatureCollection",
         "dataset": contract.name,
         "level": asked.level,
         "bucket": asked.bucket,
-        "numberReturned": len(rows),
+        "numberReturned": min(found, asked.limit),
         **({} if matched is None else {"numberMatched": matched}),
         "links": links,
     }
-    features = ",\n".join([row[4] for row in rows])
-    return Answer(200, GEOJSON, f'{json.dumps(about)[:-1]}, "features": [\n{features}\n]}}', headers)
+    return Answer(200, GEOJSON, f'{json.dumps(about)[:-1]}, "features": [\n{text}\n]}}', headers)
 
 
 def _checked_key(key: tuple[Any, ...], cursor: str) -> tuple[Any, ...]:

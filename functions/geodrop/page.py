@@ -62,8 +62,9 @@ def file(name: str) -> tuple[str, bytes, bytes | None] | None:
 def index() -> tuple[bytes, bytes | None, str]:
     """The page, the same gzipped, and its Content-Security-Policy: nothing comes from elsewhere."""
     text = _files()["index.html"].decode().replace("{version}", version())
-    scripts = [b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in findall(r"<script>(.*?)</script>", text)]
-    allowed = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in scripts)])
+    scripts = findall(r"<script>(.*?)</script>", text)
+    digests = [b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    allowed = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in digests)])
     policy = (
         f"default-src 'none'; script-src {allowed}; worker-src 'self' blob:; style-src 'self' 'unsafe-inline';"
         " img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"

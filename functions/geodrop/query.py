@@ -431,10 +431,11 @@ def columns(query: Query) -> list[str]:
     return [*names, "first", "last"]
 
 
-def cells(query: Query, dataset_id: int, *, features: bool) -> Statement:
-    """A page of cells: rows of sort key, x, y, bucket and either a feature's JSON or the columns as text.
+def cells(query: Query, dataset_id: int, *, form: str) -> Statement:
+    """A page of cells, put together in the database.
 
-    One row more than the limit comes where there is another page.
+    One row: how many there are up to one more than the limit; the text of the page's (GeoJSON features
+    separated by commas, or lines of ``csv`` or ``ndjson``); and of the page's last one sort key, bucket, x, y.
     """
     values: dict[str, Any] = {}
     sums = ["count", "first", "last"]
@@ -446,33 +447,34 @@ def cells(query: Query, dataset_id: int, *, features: bool) -> Statement:
     sums += [name for name in _SUMS if name in wanted and name not in sums]
     by_cell = query.sort == "cell"
     grouped = _grouped(query, dataset_id, sums, values, page=by_cell)
-    shown = _feature(query) if features else ", ".join(_texts(query))
-    if by_cell:
-        return Statement(
-            f"select null, x, y, bucket::text, {shown} from ({grouped}) as g order by g.x, g.y, g.bucket", values
-        )
-    infinite, compare = ("-Infinity", "<") if query.descending else ("Infinity", ">")
-    key = f"coalesce(({statistic(query.sort, query.contract)})::numeric, '{infinite}'::numeric)"
-    # All qualified: a bare name in ORDER BY is the output's column, which is text.
+    text = _line(query) if form == "csv" else _feature(query)
+    # All qualified: a bare name in ORDER BY could be one of the output's.
     bucket = "coalesce(g.bucket, '-infinity'::timestamptz)"
-    beyond = ""
-    if query.after:
-        values |= {
-            "after_key": query.after[0],
-            "after_bucket": query.after[1],
-            "after_x": query.after[2],
-            "after_y": query.after[3],
-        }
-        beyond = (
-            f" where (g.k {compare} cast(:after_key as numeric) or (g.k = cast(:after_key as numeric)"
-            f" and ({bucket}, g.x, g.y) > (cast(:after_bucket as timestamptz), cast(:after_x as integer),"
-            " cast(:after_y as integer))))"
-        )
-    values["limit"] = query.limit + 1
-    order = f"g.k {'desc' if query.descending else 'asc'}, {bucket}, g.x, g.y"
+    beyond, end = "", ""
+    if by_cell:
+        source, key, order = f"({grouped})", "null::numeric", "g.x, g.y, g.bucket"
+    else:
+        infinite, compare = ("-Infinity", "<") if query.descending else ("Infinity", ">")
+        of = f"coalesce(({statistic(query.sort, query.contract)})::numeric, '{infinite}'::numeric)"
+        source, key = f"(select *, {of} as k from ({grouped}) as g)", "g.k"
+        order = f"g.k {'desc' if query.descending else 'asc'}, {bucket}, g.x, g.y"
+        end = " limit cast(:limit as integer)"
+        values["limit"] = query.limit + 1
+        if query.after:
+            after = dict(zip(("after_key", "after_bucket", "after_x", "after_y"), query.after, strict=True))
+            values |= after
+            beyond = (
+                f" where (g.k {compare} cast(:after_key as numeric) or (g.k = cast(:after_key as numeric)"
+                f" and ({bucket}, g.x, g.y) > (cast(:after_bucket as timestamptz), cast(:after_x as integer),"
+                " cast(:after_y as integer))))"
+            )
+    separator = r"E',\n'" if form == "geojson" else r"E'\n'"
+    page = f"select {key} as k, {bucket} as b, g.x, g.y, {text} as f from {source} as g{beyond} order by {order}{end}"
+    last = "filter (where p.i = cast(:limit as integer) - 1)"
     return Statement(
-        f"select g.k::text, x, y, {bucket}::text, {shown} from (select *, {key} as k from ({grouped}) as g) as g{beyond}"
-        f" order by {order} limit cast(:limit as integer)",
+        f"select count(*)::integer, coalesce(string_agg(p.f, {separator} order by p.i)"
+        f" filter (where p.i < cast(:limit as integer)), ''), (max(p.k) {last})::text, (max(p.b) {last})::text, max(p.x) {last},"
+        f" max(p.y) {last} from (select row_number() over () as i, r.* from ({page}) as r) as p",
         values,
     )
 
@@ -517,15 +519,17 @@ def _feature(query: Query) -> str:
     return f"concat({', '.join(parts)})"
 
 
-def _texts(query: Query) -> list[str]:
-    found = [f"'{query.level}'", "x::text", "y::text"]
+def _line(query: Query) -> str:
+    """SQL of a CSV line; there is nothing in it that would need quotes."""
+    found = [f"'{query.level}'", "x", "y"]
     if query.bucket != "all":
         found.append("to_json(bucket)#>>'{}'")
     for name in query.stats:
-        found += (
-            [f"{_LON}::text", f"{_LAT}::text"] if name == "centroid" else [f"({statistic(name, query.contract)})::text"]
-        )
-    return [*found, "to_json(first)#>>'{}'", "to_json(last)#>>'{}'"]
+        found += [_LON, _LAT] if name == "centroid" else [f"coalesce(({statistic(name, query.contract)})::text, '')"]
+    return f"concat_ws(',', {', '.join([*found, *_TIMES])})"
+
+
+_TIMES = ("to_json(first)#>>'{}'", "to_json(last)#>>'{}'")
 
 
 SERIES_COLUMNS = ("bucket", "category", "count", "sum", "avg", "min", "max", "stddev")
