@@ -473,8 +473,8 @@ def cells(query: Query, dataset_id: int, *, form: str) -> Statement:
     last = "filter (where p.i = cast(:limit as integer) - 1)"
     return Statement(
         f"select count(*)::integer, coalesce(string_agg(p.f, {separator} order by p.i)"
-        f" filter (where p.i < cast(:limit as integer)), ''), (max(p.k) {last})::text, (max(p.b) {last})::text, max(p.x) {last},"
-        f" max(p.y) {last} from (select row_number() over () as i, r.* from ({page}) as r) as p",
+        f" filter (where p.i < cast(:limit as integer)), ''), (max(p.k) {last})::text, (max(p.b) {last})::text,"
+        f" max(p.x) {last}, max(p.y) {last} from (select row_number() over () as i, r.* from ({page}) as r) as p",
         values,
     )
 
