@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any
 
 import boto3
+from pg8000.native import DatabaseError
 
 from geodrop import logs
 from geodrop.contract import contracts
-from geodrop.database import Kept
+from geodrop.database import Kept, code_of
 from geodrop.events import message_of, object_events
 from geodrop.ingest import Deadline, Outcome, ingest
 
@@ -96,4 +97,9 @@ def _tell(outcome: Outcome) -> None:
 def _told(error: Exception) -> dict[str, Any]:
     """An error for the log: its kind, and its text where that is ours (a driver's text may hold row content)."""
     ours = type(error).__module__.startswith("geodrop") or isinstance(error, FailedObjectError)
-    return {"error": type(error).__name__, **({"reason": str(error)} if ours else {})}
+    told = {"error": type(error).__name__}
+    if ours:
+        told["reason"] = str(error)
+    if isinstance(error, DatabaseError):
+        told["sqlstate"] = code_of(error)
+    return told
