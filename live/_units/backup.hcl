@@ -1,0 +1,42 @@
+# Backups of the database and the landing bucket, in a locked vault.
+
+locals {
+  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
+  env    = local.common.env
+  mocks  = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_mocks.hcl").locals
+}
+
+terraform {
+  source = local.common.source
+}
+
+# Terragrunt refuses to destroy this unit, and leaves it out of `run --all destroy`.
+prevent_destroy = local.env.prevent_destroy
+
+dependency "database" {
+  config_path = "${get_original_terragrunt_dir()}/../database"
+
+  mock_outputs                            = local.mocks.database
+  mock_outputs_allowed_terraform_commands = local.mocks.commands
+  mock_outputs_merge_strategy_with_state  = "shallow"
+}
+
+dependency "ingest" {
+  config_path = "${get_original_terragrunt_dir()}/../ingest"
+
+  mock_outputs                            = local.mocks.ingest
+  mock_outputs_allowed_terraform_commands = local.mocks.commands
+  mock_outputs_merge_strategy_with_state  = "shallow"
+}
+
+inputs = {
+  region        = local.env.region
+  resource_arns = [dependency.database.outputs.arn, dependency.ingest.outputs.bucket_arn]
+
+  daily                     = { retention_days = local.env.daily_backup_days }
+  continuous_retention_days = local.env.continuous_days
+  vault_lock                = { enabled = local.common.emulator.vault_lock }
+  copy                      = { vault_arn = local.env.backup_copy_vault_arn }
+  force_destroy             = local.env.force_destroy
+  production                = local.env.production
+}

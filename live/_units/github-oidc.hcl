@@ -1,0 +1,22 @@
+# Roles that GitHub's workflows take, one pair an account. Somebody with rights on IAM applies this once: the apply role
+# cannot change itself. Left out while GEODROP_GITHUB_REPOSITORY is not set: nobody is trusted by default.
+
+locals {
+  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
+  env    = local.common.env
+}
+
+terraform {
+  source = local.common.source
+}
+
+exclude {
+  if      = local.env.github_repository == ""
+  actions = ["all"]
+}
+
+inputs = {
+  repository   = local.env.github_repository
+  apply_from   = local.env.apply_from
+  state_bucket = local.env.state_bucket
+}

@@ -1,0 +1,68 @@
+# Brings the database's schema and roles to the newest migration, on each apply that changes the SQL.
+
+locals {
+  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
+  env    = local.common.env
+  mocks  = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_mocks.hcl").locals
+}
+
+terraform {
+  source = local.common.source
+
+  # The same path on every machine, or each would plan a change.
+  before_hook "package" {
+    commands = ["validate", "plan", "apply", "destroy"]
+    execute  = ["cp", "${local.common.root}/dist/migrate.zip", "package.zip"]
+  }
+}
+
+dependency "network" {
+  config_path = "${get_original_terragrunt_dir()}/../network"
+
+  mock_outputs                            = local.mocks.network
+  mock_outputs_allowed_terraform_commands = local.mocks.commands
+  mock_outputs_merge_strategy_with_state  = "shallow"
+}
+
+dependency "database" {
+  config_path = "${get_original_terragrunt_dir()}/../database"
+
+  mock_outputs                            = local.mocks.database
+  mock_outputs_allowed_terraform_commands = local.mocks.commands
+  mock_outputs_merge_strategy_with_state  = "shallow"
+}
+
+inputs = {
+  region     = local.env.region
+  package    = "package.zip"
+  definition = "${local.common.root}/functions/migrate/function.json"
+  sql        = "${local.common.root}/functions/migrate/sql"
+
+  network = {
+    subnet_ids        = dependency.network.outputs.private_subnet_ids
+    security_group_id = dependency.network.outputs.function_security_group_id
+  }
+
+  # Migrations never go through a proxy.
+  database = {
+    host        = dependency.database.outputs.instance_host
+    port        = dependency.database.outputs.port
+    name        = dependency.database.outputs.name
+    resource_id = dependency.database.outputs.instance_resource_id
+    sslmode     = local.common.emulator.sslmode
+  }
+
+  # An emulated RDS keeps no secret.
+  master_secret = {
+    arn         = dependency.database.outputs.master_secret_arn
+    kms_key_arn = dependency.database.outputs.master_secret_arn == "" ? "" : dependency.database.outputs.kms_key_arn
+  }
+
+  logs = {
+    kms_key_arn    = dependency.network.outputs.log_kms_key_arn
+    retention_days = local.env.log_retention_days
+  }
+
+  tracing         = local.common.emulator.tracing
+  alarm_topic_arn = local.common.alarm_topic_arn
+}
