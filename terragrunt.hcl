@@ -81,6 +81,13 @@ generate "versions" {
 }
 
 terraform {
+  # The modules of the working tree, or of a release. The folder's name is the module's.
+  source = (
+    local.env.modules_version == ""
+    ? "${get_parent_terragrunt_dir()}/modules//${basename(get_terragrunt_dir())}"
+    : "git::${local.env.modules_repository}//modules/${basename(get_terragrunt_dir())}?ref=${local.env.modules_version}"
+  )
+
   # Two applies of one unit wait for each other.
   extra_arguments "lock" {
     commands  = get_terraform_commands_that_need_locking()

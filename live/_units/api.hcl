@@ -1,23 +1,22 @@
 # HTTP API and the function that answers it.
 
 locals {
-  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
-  env    = local.common.env
-  mocks  = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_mocks.hcl").locals
+  root     = dirname(find_in_parent_folders("./terragrunt.hcl"))
+  emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
+  env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
+  mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
 }
 
 terraform {
-  source = local.common.source
-
   # The same path on every machine, or each would plan a change.
   before_hook "package" {
     commands = ["validate", "plan", "apply", "destroy"]
-    execute  = ["cp", "${local.common.root}/dist/api.zip", "package.zip"]
+    execute  = ["cp", "${local.root}/dist/api.zip", "package.zip"]
   }
 }
 
 dependency "network" {
-  config_path = "${get_original_terragrunt_dir()}/../network"
+  config_path = "${get_terragrunt_dir()}/../network"
 
   mock_outputs                            = local.mocks.network
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -25,7 +24,7 @@ dependency "network" {
 }
 
 dependency "database" {
-  config_path = "${get_original_terragrunt_dir()}/../database"
+  config_path = "${get_terragrunt_dir()}/../database"
 
   mock_outputs                            = local.mocks.database
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -34,15 +33,15 @@ dependency "database" {
 
 # Nothing of the schema is needed but that it is there.
 dependencies {
-  paths = ["${get_original_terragrunt_dir()}/../schema"]
+  paths = ["${get_terragrunt_dir()}/../schema"]
 }
 
 inputs = {
   environment_name = local.env.environment
   region           = local.env.region
   package          = "package.zip"
-  definition       = "${local.common.root}/functions/api/function.json"
-  openapi          = "${local.common.root}/functions/api/openapi.yaml"
+  definition       = "${local.root}/functions/api/function.json"
+  openapi          = "${local.root}/functions/api/openapi.yaml"
 
   reserved_concurrency = local.env.api.reserved_concurrency
   throttle             = local.env.api.throttle
@@ -59,7 +58,7 @@ inputs = {
     port        = dependency.database.outputs.port
     name        = dependency.database.outputs.name
     resource_id = dependency.database.outputs.resource_id
-    sslmode     = local.common.emulator.sslmode
+    sslmode     = local.emulator.sslmode
   }
 
   logs = {
@@ -67,6 +66,6 @@ inputs = {
     retention_days = local.env.log_retention_days
   }
 
-  tracing         = local.common.emulator.tracing
-  alarm_topic_arn = local.common.alarm_topic_arn
+  tracing         = local.emulator.tracing
+  alarm_topic_arn = "arn:aws:sns:${local.env.region}:${local.env.account_id}:${local.env.name}-alarms" # monitoring makes it later
 }

@@ -1,20 +1,16 @@
 # Backups of the database and the landing bucket, in a locked vault.
 
 locals {
-  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
-  env    = local.common.env
-  mocks  = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_mocks.hcl").locals
-}
-
-terraform {
-  source = local.common.source
+  emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
+  env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
+  mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
 }
 
 # Terragrunt refuses to destroy this unit, and leaves it out of `run --all destroy`.
 prevent_destroy = local.env.prevent_destroy
 
 dependency "database" {
-  config_path = "${get_original_terragrunt_dir()}/../database"
+  config_path = "${get_terragrunt_dir()}/../database"
 
   mock_outputs                            = local.mocks.database
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -22,7 +18,7 @@ dependency "database" {
 }
 
 dependency "ingest" {
-  config_path = "${get_original_terragrunt_dir()}/../ingest"
+  config_path = "${get_terragrunt_dir()}/../ingest"
 
   mock_outputs                            = local.mocks.ingest
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -35,7 +31,7 @@ inputs = {
 
   daily                     = { retention_days = local.env.daily_backup_days }
   continuous_retention_days = local.env.continuous_days
-  vault_lock                = { enabled = local.common.emulator.vault_lock }
+  vault_lock                = { enabled = local.emulator.vault_lock }
   copy                      = { vault_arn = local.env.backup_copy_vault_arn }
   force_destroy             = local.env.force_destroy
   production                = local.env.production

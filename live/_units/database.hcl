@@ -1,20 +1,16 @@
 # RDS PostgreSQL in the database subnets.
 
 locals {
-  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
-  env    = local.common.env
-  mocks  = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_mocks.hcl").locals
-}
-
-terraform {
-  source = local.common.source
+  emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
+  env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
+  mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
 }
 
 # Terragrunt refuses to destroy this unit, and leaves it out of `run --all destroy`.
 prevent_destroy = local.env.prevent_destroy
 
 dependency "network" {
-  config_path = "${get_original_terragrunt_dir()}/../network"
+  config_path = "${get_terragrunt_dir()}/../network"
 
   mock_outputs                            = local.mocks.network
   mock_outputs_allowed_terraform_commands = local.mocks.commands

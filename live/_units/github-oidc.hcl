@@ -2,12 +2,8 @@
 # cannot change itself. Left out while GEODROP_GITHUB_REPOSITORY is not set: nobody is trusted by default.
 
 locals {
-  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
-  env    = local.common.env
-}
-
-terraform {
-  source = local.common.source
+  emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
+  env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
 }
 
 exclude {

@@ -1,18 +1,17 @@
 # Landing bucket, queue with dead-letter queue, and the function that loads files.
 
 locals {
-  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
-  env    = local.common.env
-  mocks  = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_mocks.hcl").locals
+  root     = dirname(find_in_parent_folders("./terragrunt.hcl"))
+  emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
+  env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
+  mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
 }
 
 terraform {
-  source = local.common.source
-
   # The same path on every machine, or each would plan a change.
   before_hook "package" {
     commands = ["validate", "plan", "apply", "destroy"]
-    execute  = ["cp", "${local.common.root}/dist/ingest.zip", "package.zip"]
+    execute  = ["cp", "${local.root}/dist/ingest.zip", "package.zip"]
   }
 }
 
@@ -20,7 +19,7 @@ terraform {
 prevent_destroy = local.env.prevent_destroy
 
 dependency "network" {
-  config_path = "${get_original_terragrunt_dir()}/../network"
+  config_path = "${get_terragrunt_dir()}/../network"
 
   mock_outputs                            = local.mocks.network
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -28,7 +27,7 @@ dependency "network" {
 }
 
 dependency "database" {
-  config_path = "${get_original_terragrunt_dir()}/../database"
+  config_path = "${get_terragrunt_dir()}/../database"
 
   mock_outputs                            = local.mocks.database
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -37,19 +36,19 @@ dependency "database" {
 
 # Nothing of the schema is needed but that it is there.
 dependencies {
-  paths = ["${get_original_terragrunt_dir()}/../schema"]
+  paths = ["${get_terragrunt_dir()}/../schema"]
 }
 
 inputs = {
   environment_name = local.env.environment
   region           = local.env.region
   package          = "package.zip"
-  definition       = "${local.common.root}/functions/ingest/function.json"
+  definition       = "${local.root}/functions/ingest/function.json"
 
   maximum_concurrency  = local.env.ingest.maximum_concurrency
   reserved_concurrency = local.env.ingest.reserved_concurrency
   lifecycle_days       = local.env.lifecycle_days
-  request_metrics      = local.common.emulator.request_metrics
+  request_metrics      = local.emulator.request_metrics
   force_destroy        = local.env.force_destroy
   production           = local.env.production
 
@@ -63,7 +62,7 @@ inputs = {
     port        = dependency.database.outputs.port
     name        = dependency.database.outputs.name
     resource_id = dependency.database.outputs.resource_id
-    sslmode     = local.common.emulator.sslmode
+    sslmode     = local.emulator.sslmode
   }
 
   logs = {
@@ -71,6 +70,6 @@ inputs = {
     retention_days = local.env.log_retention_days
   }
 
-  tracing         = local.common.emulator.tracing
-  alarm_topic_arn = local.common.alarm_topic_arn
+  tracing         = local.emulator.tracing
+  alarm_topic_arn = "arn:aws:sns:${local.env.region}:${local.env.account_id}:${local.env.name}-alarms" # monitoring makes it later
 }

@@ -1,17 +1,13 @@
 # Alarms, their topic and subscribers, and the dashboard.
 
 locals {
-  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
-  env    = local.common.env
-  mocks  = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_mocks.hcl").locals
-}
-
-terraform {
-  source = local.common.source
+  emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
+  env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
+  mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
 }
 
 dependency "database" {
-  config_path = "${get_original_terragrunt_dir()}/../database"
+  config_path = "${get_terragrunt_dir()}/../database"
 
   mock_outputs                            = local.mocks.database
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -19,7 +15,7 @@ dependency "database" {
 }
 
 dependency "ingest" {
-  config_path = "${get_original_terragrunt_dir()}/../ingest"
+  config_path = "${get_terragrunt_dir()}/../ingest"
 
   mock_outputs                            = local.mocks.ingest
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -27,7 +23,7 @@ dependency "ingest" {
 }
 
 dependency "api" {
-  config_path = "${get_original_terragrunt_dir()}/../api"
+  config_path = "${get_terragrunt_dir()}/../api"
 
   mock_outputs                            = local.mocks.api
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -35,7 +31,7 @@ dependency "api" {
 }
 
 dependency "backup" {
-  config_path = "${get_original_terragrunt_dir()}/../backup"
+  config_path = "${get_terragrunt_dir()}/../backup"
 
   mock_outputs                            = local.mocks.backup
   mock_outputs_allowed_terraform_commands = local.mocks.commands

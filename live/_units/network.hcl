@@ -1,12 +1,8 @@
 # VPC over two zones or three, its subnets, NAT, endpoints, security groups and flow logs.
 
 locals {
-  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
-  env    = local.common.env
-}
-
-terraform {
-  source = local.common.source
+  emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
+  env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
 }
 
 inputs = {
@@ -15,6 +11,6 @@ inputs = {
   zones              = local.env.zones
   nat_per_zone       = local.env.nat_per_zone
   production         = local.env.production
-  database_port      = local.common.emulator.database_port
+  database_port      = local.emulator.database_port
   log_retention_days = local.env.log_retention_days
 }

@@ -1,23 +1,22 @@
 # Brings the database's schema and roles to the newest migration, on each apply that changes the SQL.
 
 locals {
-  common = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_common.hcl").locals
-  env    = local.common.env
-  mocks  = read_terragrunt_config("${dirname(find_in_parent_folders("./terragrunt.hcl"))}/live/_mocks.hcl").locals
+  root     = dirname(find_in_parent_folders("./terragrunt.hcl"))
+  emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
+  env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
+  mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
 }
 
 terraform {
-  source = local.common.source
-
   # The same path on every machine, or each would plan a change.
   before_hook "package" {
     commands = ["validate", "plan", "apply", "destroy"]
-    execute  = ["cp", "${local.common.root}/dist/migrate.zip", "package.zip"]
+    execute  = ["cp", "${local.root}/dist/migrate.zip", "package.zip"]
   }
 }
 
 dependency "network" {
-  config_path = "${get_original_terragrunt_dir()}/../network"
+  config_path = "${get_terragrunt_dir()}/../network"
 
   mock_outputs                            = local.mocks.network
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -25,7 +24,7 @@ dependency "network" {
 }
 
 dependency "database" {
-  config_path = "${get_original_terragrunt_dir()}/../database"
+  config_path = "${get_terragrunt_dir()}/../database"
 
   mock_outputs                            = local.mocks.database
   mock_outputs_allowed_terraform_commands = local.mocks.commands
@@ -35,8 +34,8 @@ dependency "database" {
 inputs = {
   region     = local.env.region
   package    = "package.zip"
-  definition = "${local.common.root}/functions/migrate/function.json"
-  sql        = "${local.common.root}/functions/migrate/sql"
+  definition = "${local.root}/functions/migrate/function.json"
+  sql        = "${local.root}/functions/migrate/sql"
 
   network = {
     subnet_ids        = dependency.network.outputs.private_subnet_ids
@@ -49,7 +48,7 @@ inputs = {
     port        = dependency.database.outputs.port
     name        = dependency.database.outputs.name
     resource_id = dependency.database.outputs.instance_resource_id
-    sslmode     = local.common.emulator.sslmode
+    sslmode     = local.emulator.sslmode
   }
 
   # An emulated RDS keeps no secret.
@@ -63,6 +62,6 @@ inputs = {
     retention_days = local.env.log_retention_days
   }
 
-  tracing         = local.common.emulator.tracing
-  alarm_topic_arn = local.common.alarm_topic_arn
+  tracing         = local.emulator.tracing
+  alarm_topic_arn = "arn:aws:sns:${local.env.region}:${local.env.account_id}:${local.env.name}-alarms" # monitoring makes it later
 }
