@@ -47,12 +47,17 @@ class Emulator:
     account
         The account whose APIs can be called, twelve digits. Clients choose their account by an access key of
         twelve digits; any other key means this one.
+    settings
+        Further environment variables for MiniStack: {"AUTH": "true"} makes it enforce IAM.
     """
 
-    def __init__(self, directory: Path, port: int = 0, account: str = ACCOUNT) -> None:
+    def __init__(
+        self, directory: Path, port: int = 0, account: str = ACCOUNT, settings: dict[str, str] | None = None
+    ) -> None:
         self.directory = directory.absolute()
         self.port = port
         self.account = account
+        self.settings = settings or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -109,6 +114,7 @@ class Emulator:
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(self.directory / "s3"),
             _MARK: str(self.directory),
+            **self.settings,
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

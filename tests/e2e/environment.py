@@ -1,0 +1,153 @@
+"""An environment of live/ on an emulated AWS: its own MiniStack with its own account, its own PostGIS, Terragrunt."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+from local.emulator import Emulator
+from local.postgres import Cluster, connect
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = ("network", "database", "schema", "ingest", "api", "backup", "monitoring", "github-oidc")
+ACCOUNTS = {"dev": "111111111111", "prod": "222222222222"}
+REPOSITORY = "acme/geodrop"
+
+
+def variables(folder, **more):
+    """Environment variables for Terragrunt: nothing of the caller's that could lead it to AWS, and no file in live/.
+
+    `folder` takes Terragrunt's cache and the temporary files.
+    """
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    kept = ("PATH", "HOME", "LANG", "TF_PLUGIN_CACHE_DIR", "TF_CLI_CONFIG_FILE")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "TMPDIR": str(folder / "tmp"),
+        "TG_DOWNLOAD_DIR": str(folder / "cache"),
+        "TG_NON_INTERACTIVE": "true",
+        "TG_NO_COLOR": "true",
+        "TG_TF_PATH": "terraform",  # Terragrunt takes OpenTofu first where both are there
+        "TG_BACKEND_BOOTSTRAP": "true",
+        "TF_IN_AUTOMATION": "true",
+        "CHECKPOINT_DISABLE": "1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "GEODROP_DEV_ACCOUNT": ACCOUNTS["dev"],
+        "GEODROP_PROD_ACCOUNT": ACCOUNTS["prod"],
+        "GEODROP_PROD_SUBSCRIBERS": "ops@example.org,https://alarms.example.org/hook",
+        "GEODROP_PROD_COPY_VAULT": f"arn:aws:backup:eu-west-1:{ACCOUNTS['prod']}:backup-vault:copies",
+        "GEODROP_GITHUB_REPOSITORY": REPOSITORY,
+        **more,
+    }
+
+
+class TerragruntError(AssertionError):
+    """Terragrunt failed; the message ends with what it said."""
+
+
+def terragrunt(*arguments, environment, program="terragrunt", folder=ROOT, check=True):
+    """Run Terragrunt in a folder; return the finished process with what it printed."""
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
+        raise TerragruntError(f"{program} {' '.join(arguments)} in {folder}: {done.returncode}\n{said}")
+    return done
+
+
+class Emulated:
+    """One environment, applied to a MiniStack and a PostGIS of its own."""
+
+    def __init__(self, name, folder, *, enforce_iam=False):
+        self.name = name
+        self.account = ACCOUNTS[name]
+        self.folder = folder
+        self.live = ROOT / "live" / name
+        self.cluster = Cluster(folder / "postgres", auth="trust", durable=False)
+        settings = {"AUTH": "true"} if enforce_iam else {}
+        self.emulator = Emulator(folder / "emulator", account=self.account, settings=settings)
+        self.seconds = {}
+
+    def __enter__(self):
+        self.__exit__()  # what an interrupted run left
+        self.folder.mkdir(parents=True)
+        self.cluster.start()
+        with closing(connect(self.cluster.url())) as connection:
+            # RDS makes its master user; here there is only ours.
+            connection.run("CREATE ROLE geodrop SUPERUSER LOGIN")
+        self.emulator.start()
+        return self
+
+    def __exit__(self, *_):
+        self.emulator.stop()
+        self.cluster.remove()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def environment(self, **more):
+        return variables(
+            self.folder,
+            **self.emulator.environment(),
+            GEODROP_EMULATOR_DATABASE_PORT=str(self.cluster.port),
+            **more,
+        )
+
+    def run(self, what, *arguments, **options):
+        """Run `terragrunt run --all ARGUMENTS`, and keep under `what` how long it took."""
+        started = time.monotonic()
+        try:
+            return terragrunt(
+                "run", "--all", *arguments, environment=self.environment(), folder=self.live, **options
+            )
+        finally:
+            self.seconds[what] = time.monotonic() - started
+
+    def outputs(self, unit):
+        """Return a unit's outputs by name."""
+        said = terragrunt("output", "-json", environment=self.environment(), folder=self.live / unit).stdout
+        return {name: output["value"] for name, output in json.loads(said).items()}
+
+    def resources(self):
+        """Return the addresses of all resources in the state, each with its unit."""
+        found = []
+        for unit in UNITS:
+            state = self.emulator.client("s3").get_object(
+                Bucket=f"geodrop-state-{self.account}", Key=f"live/{self.name}/{unit}/terraform.tfstate"
+            )
+            for resource in json.load(state["Body"])["resources"]:
+                if resource["mode"] == "managed":
+                    address = ".".join([*filter(None, [resource.get("module")]), resource["type"], resource["name"]])
+                    found += [f"{unit}: {address}"] * len(resource["instances"])
+        return found
+
+    def write_stack(self):
+        """Write stack.json as the embedded stack does; return its path."""
+        api, ingest = self.outputs("api"), self.outputs("ingest")
+        path = self.folder / "stack.json"
+        addresses = {
+            "api": f"{self.emulator.url}/_aws/execute-api/{api['id']}/{api['stage_name']}",
+            "aws_endpoint": self.emulator.url,
+            "bucket": ingest["bucket_name"],
+            # Any password is right; this one is found where it must not be.
+            "database_url": self.cluster.url(password="looked-for-in-the-logs"),
+            "env": self.name,
+        }
+        path.write_text(json.dumps(addresses, indent=2) + "\n")
+        return path
+
+    def build(self):
+        """Make dist/*.zip."""
+        subprocess.run([sys.executable, "functions/build.py"], cwd=ROOT, check=True, capture_output=True)
