@@ -266,12 +266,14 @@ def route_keys() -> set[str]:
     """Return the routes of functions/api/openapi.yaml as HTTP APIs name them: "GET /ingestions/{id}"."""
     document = yaml.safe_load((ROOT / "functions" / "api" / "openapi.yaml").read_text(encoding="utf-8"))
     methods = {"get", "put", "post", "delete", "options", "head", "patch"}
-    return {
+    declared = {
         f"{method.upper()} {path}"
         for path, operations in document["paths"].items()
         for method in operations
         if method in methods
     }
+    # What can be got can also be asked for its headers alone; modules/api does the same.
+    return declared | {route.replace("GET", "HEAD", 1) for route in declared if route.startswith("GET ")}
 
 
 def function_name(name: str) -> str:

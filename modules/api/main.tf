@@ -5,13 +5,19 @@ locals {
   methods = ["get", "put", "post", "delete", "options", "head", "patch"]
 
   # "GET /aggregated-data" => whether the document opens it to everybody.
-  routes = merge([
+  operations = merge([
     for path, item in local.document.paths : {
       for method, operation in item : "${upper(method)} ${path}" => {
         open = can(operation.security) ? length(operation.security) == 0 : false
       } if contains(local.methods, method)
     }
   ]...)
+
+  # What can be got can also be asked for its headers alone.
+  routes = merge(
+    { for route, settings in local.operations : replace(route, "/^GET /", "HEAD ") => settings if startswith(route, "GET ") },
+    local.operations,
+  )
 
   authorization = { none = "NONE", iam = "AWS_IAM", jwt = "JWT" }[var.authorizer.type]
   access_group  = "/aws/vendedlogs/apigateway/${var.name}"

@@ -13,11 +13,14 @@ METHODS = {"get", "put", "post", "delete", "options", "head", "patch"}
 def test_every_operation_of_the_document_is_a_route(plans):
     paths = yaml.safe_load(Path(OPENAPI).read_text())["paths"]
     operations = {f"{method.upper()} {path}" for path, item in paths.items() for method in METHODS & item.keys()}
-    assert {route["route_key"] for route in plans["api"].of("aws_apigatewayv2_route").values()} == operations
+    heads = {operation.replace("GET", "HEAD", 1) for operation in operations if operation.startswith("GET ")}
+    assert {route["route_key"] for route in plans["api"].of("aws_apigatewayv2_route").values()} == operations | heads
     assert {route["route_key"] for route in plans["api_jwt"].of("aws_apigatewayv2_route").values()} == {
         "GET /things/{id}",
+        "HEAD /things/{id}",
         "DELETE /things/{id}",
         "GET /health",
+        "HEAD /health",
     }
 
 
@@ -28,7 +31,13 @@ def test_who_may_call_is_the_authorizer_s_say(plans):
 
     assert set(authorization("api").values()) == {"NONE"}
     assert set(authorization("api_iam").values()) == {"AWS_IAM"}
-    assert authorization("api_jwt") == {"GET /things/{id}": "JWT", "DELETE /things/{id}": "JWT", "GET /health": "NONE"}
+    assert authorization("api_jwt") == {
+        "GET /things/{id}": "JWT",
+        "HEAD /things/{id}": "JWT",
+        "DELETE /things/{id}": "JWT",
+        "GET /health": "NONE",
+        "HEAD /health": "NONE",
+    }
     (jwt,) = plans["api_jwt"].one("aws_apigatewayv2_authorizer")["jwt_configuration"]
     assert (jwt["issuer"], jwt["audience"]) == ("https://id.example.org", ["geodrop"])
     assert not plans["api"].of("aws_apigatewayv2_authorizer")
@@ -72,7 +81,7 @@ def test_cors_by_input(plans):
     assert not plans["api"]["aws_apigatewayv2_api.this"]["cors_configuration"]
     (cors,) = plans["api_jwt"]["aws_apigatewayv2_api.this"]["cors_configuration"]
     assert cors["allow_origins"] == ["https://map.example.org"]
-    assert set(cors["allow_methods"]) == {"GET", "DELETE"}
+    assert set(cors["allow_methods"]) == {"GET", "HEAD", "DELETE"}
     assert "authorization" in cors["allow_headers"]
 
 
