@@ -1,4 +1,4 @@
-"""The READMEs' tables say what the modules take and give."""
+"""The modules are written alike, and their READMEs' tables say what they take and give."""
 
 import re
 import shutil
@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.plan.harness import MODULES, ROOT
+from tests.require import require
 
 PROGRAM = ROOT / "tools/module_docs.py"
 
@@ -77,3 +78,10 @@ def test_every_input_is_typed_described_used_and_never_null(module):
         assert "\n  type" in block, name
         assert "\n  nullable = false" in block or "\n  nullable    = false" in block, name
         assert f"var.{name}" in used, f"{name} is not used"
+
+
+def test_modules_are_formatted():
+    require("terraform")
+    command = ["terraform", "fmt", "-check", "-recursive", "modules"]
+    formatted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert formatted.returncode == 0, formatted.stdout
