@@ -328,7 +328,7 @@ def _outline(connection: Connection, contract: Contract, source: str, object_id:
         " select level, x, y, st_makeenvelope(x * side - 180, y * side - 90, (x + 1) * side - 180,"
         "   (y + 1) * side - 90, 4326)"
         f" from (select distinct l.level, p.x >> l.up as x, p.y >> l.up as y, 360.0 / (1 << l.level) as side"
-        f"   from {source} cross join (values {_levels(contract)}) as l (level, up)) as k"
+        f"   from (select distinct x, y from {source}) as p cross join (values {_levels(contract)}) as l (level, up)) as k"
         " where not exists (select from geodrop.cell as c where c.level = k.level and c.x = k.x and c.y = k.y)"
         " order by level, x, y on conflict do nothing",
         object=object_id,

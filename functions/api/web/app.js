@@ -299,7 +299,7 @@ function drawData() {
     ["GeoJSON", "cells as polygons, for any GIS", address("aggregated-data", { ...page, f: "geojson" })],
     ["CSV", "cells as a table", address("aggregated-data", { ...page, f: "csv" })],
     ["Time series", "a row per bucket and category, CSV", address("aggregated-data/series", { ...page, bucket: timeline.bucket, f: "csv" })],
-    ["Vector tiles", "TileJSON for QGIS, MapLibre, Leaflet", address("aggregated-data/tiles.json", { ...asked, bbox: null })],
+    ["Vector tiles", "TileJSON for QGIS, MapLibre, Leaflet", address("aggregated-data/tiles.json", { ...asked, bbox: null, level: null })],
   ];
   const command = `curl --compressed '${links[0][2].replaceAll("'", "%27")}'`;
   find("panel-data").replaceChildren(
