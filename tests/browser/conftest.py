@@ -1,0 +1,184 @@
+"""What the browser tests share: the example files in a PostGIS, `local.serve` over it, Chromium, and a watched page."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+
+from tests.conftest import at_database, execute
+from tests.integration.conftest import HEADER, Pipeline
+from tests.require import require
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+    "--no-first-run",
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--use-gl=angle",
+]
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+# A name and a row that would be seen if the page took text for HTML.
+HOSTILE = "<img src=x onerror=alert(1)> & co.csv"
+
+
+@dataclass
+class Site:
+    """A served API with its page."""
+
+    url: str
+
+    def get(self, path: str, **parameters: object) -> Any:
+        query = f"?{urlencode(parameters, safe=',:/')}" if parameters else ""
+        with urllib.request.urlopen(f"{self.url}/{path}{query}", timeout=20) as response:
+            return json.load(response)
+
+    def total(self, **parameters: object) -> int:
+        """The sum of counts of what is asked."""
+        page = self.get("aggregated-data", stats="count", geometry="none", limit=5000, **parameters)
+        return sum(feature["properties"]["count"] for feature in page["features"])
+
+
+@contextmanager
+def served(database_url: str) -> Iterator[Site]:
+    """`local.serve` on a free port, connected as the reading role."""
+    url = database_url.replace("//postgres:", "//geodrop_api:")
+    command = [sys.executable, "-m", "local.serve", "--port", "0", "--no-reload"]
+    environment = os.environ | {"GEODROP_DATABASE_URL": url}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield Site(server.stdout.readline().strip().rstrip("/"))
+        finally:
+            server.terminate()
+            server.wait()
+
+
+@contextmanager
+def database(server_url: str, template: str) -> Iterator[str]:
+    name = f"geodrop_test_{uuid.uuid4().hex[:12]}"
+    execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield at_database(server_url, name)
+    finally:
+        execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    require("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def site(chromium: Browser, server_url: str, template_database: str) -> Iterator[Site]:
+    """The page over the example files, and one file of hostile text."""
+    with database(server_url, template_database) as url:
+        pipeline = Pipeline(url)
+        for example in sorted((ROOT / "examples").glob("*/*.*sv")) + sorted((ROOT / "examples").glob("*/*.geojson")):
+            pipeline.put(f"landing/{example.parent.name}/{example.name}", example.read_bytes())
+        row = "<script>alert(1)</script>,91,0,5,2,<b>x</b>,earthquake\n"
+        pipeline.put(f"landing/earthquakes-csv/{HOSTILE}", HEADER + row)
+        pipeline.kept.drop()
+        with served(url) as made:
+            yield made
+
+
+@pytest.fixture(scope="session")
+def empty_site(chromium: Browser, server_url: str, template_database: str) -> Iterator[Site]:
+    with database(server_url, template_database) as url, served(url) as made:
+        yield made
+
+
+@dataclass
+class Visit:
+    """An open page, and all that it asked for and complained of."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def asked(self, path: str) -> list[str]:
+        """Addresses of a path that were asked for."""
+        return [url for url in self.requests if urlsplit(url).path.endswith(path)]
+
+    def settle(self) -> None:
+        """Wait until nothing is under way: what was asked for is drawn."""
+        self.page.wait_for_timeout(170)  # a change is asked for 120 ms after it
+        self.page.wait_for_selector("body[data-ready]:not(.busy)")
+
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    def rows(self) -> int:
+        """How many rows the page says are in view."""
+        return int(re.search(r"([\d,]+) rows? in", self.text("#summary")).group(1).replace(",", ""))
+
+    def cell(self) -> dict[str, str]:
+        """The chosen cell's numbers by statistic, as shown."""
+        pairs = self.page.query_selector_all("#cell dl div")
+        return {one.get_attribute("data-statistic"): one.query_selector("dd").inner_text() for one in pairs}
+
+    def data(self) -> list[str]:
+        """Addresses of the API that were asked for, without the page's own files."""
+        return [url for url in self.requests if "/web/" not in url and not url.startswith("blob:")]
+
+
+@pytest.fixture(scope="session")
+def desktop(chromium: Browser) -> Iterator[BrowserContext]:
+    """One context for most tests, so that the map's code is loaded once."""
+    context = chromium.new_context(viewport=DESKTOP, color_scheme="light")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(desktop: BrowserContext, site: Site) -> Iterator[Callable[..., Visit]]:
+    """`visit("#dataset=earthquakes")`: an open page; after the test it must have been quiet and have stayed here."""
+    made: list[Visit] = []
+
+    def open_page(address: str = "", *, url: str = site.url, context: BrowserContext = desktop) -> Visit:
+        opened = Visit(context.new_page())
+        made.append(opened)
+
+        def heard(kind: str, text: str) -> None:
+            if kind == "error":
+                opened.complaints.append(text)
+
+        def asked(request: Request) -> None:
+            opened.requests.append(request.url)
+
+        opened.page.on("console", lambda message: heard(message.type, message.text))
+        opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.page.on("request", asked)
+        opened.page.goto(f"{url}/{address}")
+        opened.page.wait_for_selector("body[data-ready]")
+        opened.settle()
+        return opened
+
+    yield open_page
+    for one in made:
+        one.page.close()
+        assert one.complaints == []
+        away = [url for url in one.requests if urlsplit(url).hostname not in ("127.0.0.1", None)]
+        assert away == []
