@@ -60,14 +60,12 @@ create temp table if not exists touched (
 """
 
 _KEY = "x, y, bucket, category"
-_MEASURES = (
-    "count, value_count, value_sum, value_squares, value_min, value_max, lon_sum, lat_sum, first_time, last_time"
-)
-_OF_ROWS = (
+MEASURES = "count, value_count, value_sum, value_squares, value_min, value_max, lon_sum, lat_sum, first_time, last_time"
+OF_ROWS = (
     "count(*), count(value), coalesce(sum(value), 0), coalesce(sum(value::numeric * value), 0),"
     " min(value), max(value), sum(lon), sum(lat), min(time), max(time)"
 )
-_OF_PARTS = (
+OF_PARTS = (
     "sum(count)::bigint, sum(value_count)::bigint, sum(value_sum), sum(value_squares),"
     " min(value_min), max(value_max), sum(lon_sum), sum(lat_sum), min(first_time), max(last_time)"
 )
@@ -83,10 +81,9 @@ _ADDED = """
   first_time = least(a.first_time, excluded.first_time),
   last_time = greatest(a.last_time, excluded.last_time)
 """
-_SET = ", ".join(f"{name} = r.{name}" for name in _MEASURES.split(", "))
+_SET = ", ".join(f"{name} = r.{name}" for name in MEASURES.split(", "))
 _ALL_TIME = "'-infinity'::timestamptz"
 """The bucket of the sums over all time: a map of everything reads one row a cell and category, however long it runs."""
-_BUCKET = f"case when l.total then {_ALL_TIME} else {{}}.bucket end"
 _CONFLICT = "on conflict (dataset_id, level, x, y, bucket, category)"
 _BUCKETS = {
     "hour": "date_bin('1 hour', time, 'epoch')",
@@ -212,7 +209,12 @@ def _levels(contract: Contract) -> str:
     return ", ".join(f"({level}, {contract.finest - level})" for level in contract.levels)
 
 
-def _targets(contract: Contract) -> str:
+def bucket_of(alias: str) -> str:
+    """SQL of the bucket that a target stands for."""
+    return f"case when l.total then {_ALL_TIME} else {alias}.bucket end"
+
+
+def targets(contract: Contract) -> str:
     """What every key adds to: each level, once for its bucket and once for all time, as a VALUES list."""
     return ", ".join(
         f"({level}, {contract.finest - level}, {total})" for level in contract.levels for total in ("true", "false")
@@ -228,14 +230,14 @@ def append(connection: Connection, contract: Contract, entry: Entry) -> None:
             object=entry.object_id,
         )
     connection.run(
-        f"insert into geodrop.partial (dataset_id, object_id, {_KEY}, {_MEASURES})"
-        f" select cast(:dataset as smallint), cast(:object as bigint), {_KEY}, {_OF_ROWS}"
+        f"insert into geodrop.partial (dataset_id, object_id, {_KEY}, {MEASURES})"
+        f" select cast(:dataset as smallint), cast(:object as bigint), {_KEY}, {OF_ROWS}"
         f" from ({_staged(contract)}) as r group by {_KEY}",
         dataset=entry.dataset_id,
         object=entry.object_id,
     )
     source = "(select * from geodrop.partial where object_id = :object) as p"
-    _apply(connection, contract, entry, source, _OF_PARTS)
+    _apply(connection, contract, entry, source, OF_PARTS)
 
 
 def latest(connection: Connection, contract: Contract, entry: Entry, modified: datetime | None, origin: str) -> None:
@@ -294,7 +296,7 @@ def latest(connection: Connection, contract: Contract, entry: Entry, modified: d
         **rank,
     )
     source = "(select * from geodrop.observation where object_id = :object and current) as p"
-    _apply(connection, contract, entry, source, _OF_ROWS)
+    _apply(connection, contract, entry, source, OF_ROWS)
 
 
 def _named(alias: str, columns: str) -> str:
@@ -304,7 +306,7 @@ def _named(alias: str, columns: str) -> str:
 def _apply(connection: Connection, contract: Contract, entry: Entry, source: str, measures: str) -> None:
     """Bring the aggregates up to date: add where nothing was taken back, recompute where something was."""
     names = {"dataset": entry.dataset_id, "object": entry.object_id}
-    _outline(connection, contract, source, entry.object_id)
+    outline(connection, contract, source, object=entry.object_id)
     taken_back = connection.run("select exists (select from touched)")
     if taken_back and taken_back[0][0]:
         connection.run(f"insert into touched ({_KEY}) select {_KEY} from {source}", object=entry.object_id)
@@ -312,26 +314,27 @@ def _apply(connection: Connection, contract: Contract, entry: Entry, source: str
         return
     # One statement, in key order, for all levels: concurrent writers wait for one another and never in a circle.
     connection.run(
-        f"insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {_MEASURES})"
-        f" select cast(:dataset as smallint), l.level, p.x >> l.up, p.y >> l.up, {_BUCKET.format('p')},"
+        f"insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {MEASURES})"
+        f" select cast(:dataset as smallint), l.level, p.x >> l.up, p.y >> l.up, {bucket_of('p')},"
         f"   p.category, {measures}"
-        f" from {source} cross join (values {_targets(contract)}) as l (level, up, total)"
+        f" from {source} cross join (values {targets(contract)}) as l (level, up, total)"
         f" group by 1, 2, 3, 4, 5, 6 order by 1, 2, 3, 4, 5, 6 {_CONFLICT} do update set {_ADDED}",
         **names,
     )
 
 
-def _outline(connection: Connection, contract: Contract, source: str, object_id: int) -> None:
-    """Give every new cell its outline, in key order."""
+def outline(connection: Connection, contract: Contract, source: str, **values: object) -> None:
+    """Give every new cell its outline, in key order. ``source`` has the alias p and the finest level's x and y."""
     connection.run(
         "insert into geodrop.cell (level, x, y, outline)"
         " select level, x, y, st_makeenvelope(x * side - 180, y * side - 90, (x + 1) * side - 180,"
         "   (y + 1) * side - 90, 4326)"
-        f" from (select distinct l.level, p.x >> l.up as x, p.y >> l.up as y, 360.0 / (1 << l.level) as side"
-        f"   from (select distinct x, y from {source}) as p cross join (values {_levels(contract)}) as l (level, up)) as k"
+        " from (select distinct l.level, p.x >> l.up as x, p.y >> l.up as y, 360.0 / (1 << l.level) as side"
+        f"   from (select distinct x, y from {source}) as p"
+        f"   cross join (values {_levels(contract)}) as l (level, up)) as k"
         " where not exists (select from geodrop.cell as c where c.level = k.level and c.x = k.x and c.y = k.y)"
         " order by level, x, y on conflict do nothing",
-        object=object_id,
+        **values,
     )
 
 
@@ -342,15 +345,15 @@ def recompute(connection: Connection, contract: Contract, dataset: int | None) -
     to lock). Only then, in new statements, the finest level is summed anew, and from it the coarser ones.
     """
     connection.run(
-        f"insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {_MEASURES})"
+        f"insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {MEASURES})"
         " select distinct cast(:dataset as smallint), l.level::smallint, t.x >> l.up, t.y >> l.up,"
-        f"   {_BUCKET.format('t')}, t.category, 0::bigint, 0::bigint, 0::numeric, 0::numeric, null::bigint,"
+        f"   {bucket_of('t')}, t.category, 0::bigint, 0::bigint, 0::numeric, 0::numeric, null::bigint,"
         f"   null::bigint, 0::numeric, 0::numeric, {_ALL_TIME}, {_ALL_TIME}"
-        f" from touched as t cross join (values {_targets(contract)}) as l (level, up, total)"
+        f" from touched as t cross join (values {targets(contract)}) as l (level, up, total)"
         f" order by 1, 2, 3, 4, 5, 6 {_CONFLICT} do update set count = a.count",
         dataset=dataset,
     )
-    table, measures = ("geodrop.partial", _OF_PARTS) if contract.mode == "append" else ("geodrop.observation", _OF_ROWS)
+    table, measures = ("geodrop.partial", OF_PARTS) if contract.mode == "append" else ("geodrop.observation", OF_ROWS)
     counts = "" if contract.mode == "append" else "and p.current"
     _resum(
         connection,
@@ -359,16 +362,16 @@ def recompute(connection: Connection, contract: Contract, dataset: int | None) -
         f"select distinct {_KEY} from touched",
         f"select {_named('k', _KEY)}, s.* from k cross join lateral (select {measures} from {table} as p"
         "  where p.dataset_id = :dataset and p.x = k.x and p.y = k.y and p.bucket = k.bucket"
-        f" and p.category = k.category {counts}) as s ({_MEASURES})",
+        f" and p.category = k.category {counts}) as s ({MEASURES})",
     )
     _resum(
         connection,
         dataset,
         contract.finest,
         f"select distinct x, y, {_ALL_TIME} as bucket, category from touched",
-        f"select {_named('k', _KEY)}, s.* from k cross join lateral (select {_OF_PARTS} from geodrop.aggregate as p"
+        f"select {_named('k', _KEY)}, s.* from k cross join lateral (select {OF_PARTS} from geodrop.aggregate as p"
         f"  where p.dataset_id = :dataset and p.level = {contract.finest} and p.x = k.x and p.y = k.y"
-        f"  and p.bucket > {_ALL_TIME} and p.category = k.category) as s ({_MEASURES})",
+        f"  and p.bucket > {_ALL_TIME} and p.category = k.category) as s ({MEASURES})",
     )
     for level, finer in zip(contract.levels[-2::-1], contract.levels[:0:-1], strict=True):
         up, span = contract.finest - level, 1 << (finer - level)
@@ -378,18 +381,18 @@ def recompute(connection: Connection, contract: Contract, dataset: int | None) -
             level,
             f"select distinct x >> {up} as x, y >> {up} as y, b.bucket, category"
             f" from touched as t cross join lateral (values (t.bucket), ({_ALL_TIME})) as b (bucket)",
-            f"select {_named('k', _KEY)}, s.* from k cross join lateral (select {_OF_PARTS}"
+            f"select {_named('k', _KEY)}, s.* from k cross join lateral (select {OF_PARTS}"
             f"  from generate_series(k.x * {span}, k.x * {span} + {span - 1}) as column_x"
             f"  join geodrop.aggregate as p on p.dataset_id = :dataset and p.level = {finer} and p.x = column_x"
             f"    and p.y between k.y * {span} and k.y * {span} + {span - 1}"
-            f"    and p.bucket = k.bucket and p.category = k.category) as s ({_MEASURES})",
+            f"    and p.bucket = k.bucket and p.category = k.category) as s ({MEASURES})",
         )
 
 
 def _resum(connection: Connection, dataset: int | None, level: int, keys: str, sums: str) -> None:
     """Set the aggregates of one level to their new sums; an empty sum removes the aggregate."""
     same = " and ".join(f"a.{name} = r.{name}" for name in _KEY.split(", "))
-    with_sums = f"with k as materialized ({keys}), r ({_KEY}, {_MEASURES}) as ({sums})"
+    with_sums = f"with k as materialized ({keys}), r ({_KEY}, {MEASURES}) as ({sums})"
     connection.run(
         f"{with_sums} update geodrop.aggregate as a set {_SET} from r"
         f" where a.dataset_id = :dataset and a.level = {level} and {same} and coalesce(r.count, 0) > 0",
