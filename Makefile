@@ -14,11 +14,11 @@ UV_READY := .local/uv/ready-$(call hash,requirements/uv.txt)
 READY := $(VENV)/ready-$(call hash,requirements/dev.txt)
 CHECKOV_READY := .local/checkov/ready-$(call hash,requirements/checkov.txt)
 # Tests of parts that may not be there in a slim checkout are taken when they are.
-QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/stack tests/plan tests/live)
+QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/stack tests/plan tests/live tests/browser)
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration stack-test plan-test e2e bench lock checkov
+.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration stack-test plan-test browser-test chromium screenshots e2e bench lock checkov
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,13 @@ $(READY): | $(UV_READY)
 	@test -x $(PY) || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --require-hashes requirements/dev.txt
 	@rm -f $(VENV)/ready-*; touch $@
+
+chromium: ## Install Chromium for the tests of the page (root on Debian; elsewhere they are skipped without it)
+	@command -v chromium >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing Chromium with apt-get (once; about 30 s) ..."; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-inter >/dev/null; \
+	  else echo "There is no chromium on PATH: the tests of the page are skipped."; fi
 
 checkov: $(CHECKOV_READY) ## Make checkov's own environment, .local/checkov
 
@@ -88,7 +95,7 @@ fmt: setup ## Format the Python code
 lint: setup ## Check format, lint and types
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/mypy
 
-test: lint ## Lint and run all tests that need no Terragrunt environment
+test: lint chromium ## Lint and run all tests that need no Terragrunt environment
 	@$(PY) -m pytest -q $(QUICK_TESTS)
 
 unit: setup ## Unit tests
@@ -102,6 +109,12 @@ stack-test: setup ## Tests on a running stack: the one GEODROP_STACK names, or o
 
 plan-test: setup ## Plans of the Terraform modules
 	@$(PY) -m pytest -q tests/plan
+
+browser-test: setup chromium ## Tests of the page in Chromium
+	@$(PY) -m pytest -q tests/browser
+
+screenshots: setup chromium ## Write docs/screenshots/ anew
+	@$(PY) -m pytest -q tests/browser/screenshots.py
 
 e2e: setup build ## Apply one environment to the emulator and test it: make e2e ENV=dev
 	@GEODROP_ENV=$(or $(ENV),dev) $(PY) -m pytest -q tests/e2e

@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Route
 
 from geodrop import grid
-from tests.browser.conftest import HOSTILE, PHONE, Visit
+from tests.browser.conftest import PHONE, Visit
+from tests.integration.conftest import HEADER, Pipeline
 
 AREA = ("dataset", "bbox", "level")
 CALIFORNIA = "#dataset=earthquakes&map=4.6/37.5/-119"
@@ -199,6 +200,7 @@ def test_a_move_of_the_map_asks_twice_and_stale_answers_are_dropped(visit, site)
     opened.page.wait_for_timeout(700)
     opened.settle()
     assert held
+    held[0].continue_()
     assert opened.rows() == site.total(**{k: v for k, v in last(opened, "/aggregated-data").items() if k in AREA})
 
 
@@ -210,17 +212,23 @@ def test_the_antimeridian_is_no_edge(visit, site):
 
 
 def test_files_tell_every_rejected_row_and_its_reason(visit, site):
+    # A name and a row that would be seen if the page took text for HTML.
+    hostile = "<img src=x onerror=alert(1)> & co.csv"
+    pipeline = Pipeline(site.database)
+    row = "<script>alert(1)</script>,91,0,5,2,<b>x</b>,earthquake\n"
+    pipeline.put(f"landing/earthquakes-csv/{hostile}", HEADER + row)
+    pipeline.kept.drop()
     opened = visit("#dataset=earthquakes-csv&tab=files")
     entries = site.get("ingestions", dataset="earthquakes-csv")["ingestions"]
     opened.page.wait_for_selector(".files summary")
     assert opened.page.locator(".files summary").count() == len(entries) == 3
-    assert opened.page.locator(".files .name >> nth=0").inner_text() == HOSTILE
+    assert opened.page.locator(".files .name >> nth=0").inner_text() == hostile
     for n, entry in enumerate(entries):
         item = opened.page.locator(".files details").nth(n)
         assert f"{entry['accepted']:,} in" in item.inner_text()
         item.locator("summary").click()
         if not entry["rejected"]:
-            assert "Every row was accepted." in item.inner_text()
+            item.locator("text=Every row was accepted.").wait_for()
             continue
         item.locator(".rejects li").first.wait_for()
         detail = site.get(f"ingestions/{entry['id']}")
