@@ -25,7 +25,7 @@ from geodrop.events import ObjectEvent
 
 _MERGE_LOCK = 7_305_005
 
-_TEMPORARY = """
+TEMPORARY = """
 create temp table if not exists stage (
   longitude double precision not null,
   latitude double precision not null,
@@ -172,7 +172,7 @@ def lock(connection: Connection, event: ObjectEvent, dataset: int | None, *, for
 
 def prepare(connection: Connection) -> None:
     """Make this session's temporary tables, where they are not there yet."""
-    connection.run(_TEMPORARY)
+    connection.run(TEMPORARY)
 
 
 def stage(connection: Connection, contract: Contract, columns: Sequence[str], rows: Iterable[bytes]) -> None:
