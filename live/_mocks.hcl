@@ -53,12 +53,4 @@ locals {
     url           = "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/mock"
     function_name = "${local.name}-api"
   }
-
-  backup = {
-    vault_name  = local.name
-    vault_arn   = "arn:aws:backup:${local.place}:backup-vault:${local.name}"
-    bucket_name = "${local.name}-backups-111122223333"
-    bucket_arn  = "arn:aws:s3:::${local.name}-backups-111122223333"
-    kms_key_arn = "${local.key}64"
-  }
 }

@@ -30,14 +30,6 @@ dependency "api" {
   mock_outputs_merge_strategy_with_state  = "shallow"
 }
 
-dependency "backup" {
-  config_path = "${get_terragrunt_dir()}/../backup"
-
-  mock_outputs                            = local.mocks.backup
-  mock_outputs_allowed_terraform_commands = local.mocks.commands
-  mock_outputs_merge_strategy_with_state  = "shallow"
-}
-
 inputs = {
   environment_name = local.env.environment
   region           = local.env.region
@@ -60,5 +52,7 @@ inputs = {
   }
 
   database = { identifier = dependency.database.outputs.identifier }
-  backup   = { vault_name = dependency.backup.outputs.vault_name }
+
+  # The vault has the environment's name: no need to wait for it, which would be the longest way of an apply.
+  backup = { vault_name = local.env.name }
 }

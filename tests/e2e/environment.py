@@ -24,7 +24,7 @@ def variables(folder, **more):
     `folder` takes Terragrunt's cache and the temporary files.
     """
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    kept = ("PATH", "HOME", "LANG", "TF_PLUGIN_CACHE_DIR", "TF_CLI_CONFIG_FILE")
+    kept = ("PATH", "HOME", "LANG", "TF_PLUGIN_CACHE_DIR")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "TMPDIR": str(folder / "tmp"),
@@ -109,9 +109,7 @@ class Emulated:
         """Run `terragrunt run --all ARGUMENTS`, and keep under `what` how long it took."""
         started = time.monotonic()
         try:
-            return terragrunt(
-                "run", "--all", *arguments, environment=self.environment(), folder=self.live, **options
-            )
+            return terragrunt("run", "--all", *arguments, environment=self.environment(), folder=self.live, **options)
         finally:
             self.seconds[what] = time.monotonic() - started
 
@@ -132,6 +130,61 @@ class Emulated:
                     address = ".".join([*filter(None, [resource.get("module")]), resource["type"], resource["name"]])
                     found += [f"{unit}: {address}"] * len(resource["instances"])
         return found
+
+    def planned_changes(self, folder):
+        """Return what plans would do, from the JSON files of `--json-out-dir`: "unit: address" -> actions."""
+        found = {}
+        for unit in UNITS:
+            for change in json.loads((folder / unit / "tfplan.json").read_text()).get("resource_changes", []):
+                actions = change["change"]["actions"]
+                if change["mode"] == "managed" and actions != ["no-op"]:
+                    found[f"{unit}: {change['address']}"] = actions
+        return found
+
+    def leftovers(self):
+        """Return what there still is in the account, of all kinds that are made in it; the state bucket is meant to stay.
+
+        Keys that wait for their deletion are gone as far as anybody can use them.
+        """
+        ask = self.emulator.client
+        keys = [key["KeyId"] for page in ask("kms").get_paginator("list_keys").paginate() for key in page["Keys"]]
+        states = {key: ask("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"] for key in keys}
+        vpcs = [vpc["VpcId"] for vpc in ask("ec2").describe_vpcs()["Vpcs"] if not vpc.get("IsDefault")]
+        in_vpcs = [{"Name": "vpc-id", "Values": vpcs or ["none"]}]
+        found = {
+            "buckets": [bucket["Name"] for bucket in ask("s3").list_buckets()["Buckets"]],
+            "queues": ask("sqs").list_queues().get("QueueUrls", []),
+            "functions": [each["FunctionName"] for each in ask("lambda").list_functions()["Functions"]],
+            "event sources": [
+                each["UUID"] for each in ask("lambda").list_event_source_mappings()["EventSourceMappings"]
+            ],
+            "apis": [each["ApiId"] for each in ask("apigatewayv2").get_apis()["Items"]],
+            "databases": [each["DBInstanceIdentifier"] for each in ask("rds").describe_db_instances()["DBInstances"]],
+            "subnet groups": [
+                each["DBSubnetGroupName"] for each in ask("rds").describe_db_subnet_groups()["DBSubnetGroups"]
+            ],
+            "alarms": [each["AlarmName"] for each in ask("cloudwatch").describe_alarms()["MetricAlarms"]],
+            "dashboards": [each["DashboardName"] for each in ask("cloudwatch").list_dashboards()["DashboardEntries"]],
+            "topics": [each["TopicArn"] for each in ask("sns").list_topics()["Topics"]],
+            "log groups": [each["logGroupName"] for each in ask("logs").describe_log_groups()["logGroups"]],
+            "vaults": [each["BackupVaultName"] for each in ask("backup").list_backup_vaults()["BackupVaultList"]],
+            "backup plans": [each["BackupPlanId"] for each in ask("backup").list_backup_plans()["BackupPlansList"]],
+            "roles": [each["RoleName"] for each in ask("iam").list_roles()["Roles"]],
+            "oidc providers": ask("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"],
+            "keys": [key for key, state in states.items() if state != "PendingDeletion"],
+            "networks": vpcs,
+            "network addresses": [each["PublicIp"] for each in ask("ec2").describe_addresses()["Addresses"]],
+            "security groups": [
+                each["GroupId"] for each in ask("ec2").describe_security_groups(Filters=in_vpcs)["SecurityGroups"]
+            ],
+            "nat gateways": [
+                each["NatGatewayId"]
+                for each in ask("ec2").describe_nat_gateways()["NatGateways"]
+                if each["State"] != "deleted"
+            ],
+        }
+        kept = f"geodrop-state-{self.account}"
+        return [f"{kind}: {one}" for kind, all_of_it in found.items() for one in all_of_it if one != kept]
 
     def write_stack(self):
         """Write stack.json as the embedded stack does; return its path."""
