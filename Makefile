@@ -12,6 +12,7 @@ UV := .local/uv/bin/uv
 hash = $(firstword $(shell cat $(1) | cksum))
 UV_READY := .local/uv/ready-$(call hash,requirements/uv.txt)
 READY := $(VENV)/ready-$(call hash,requirements/dev.txt)
+BENCH_READY := .local/bench-venv/ready-$(call hash,requirements/bench.txt)
 CHECKOV_READY := .local/checkov/ready-$(call hash,requirements/checkov.txt)
 # Tests of parts that may not be there in a slim checkout are taken when they are.
 QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/stack tests/plan tests/live tests/browser)
@@ -57,7 +58,7 @@ $(CHECKOV_READY): | $(UV_READY)
 
 # dev.txt comes first: functions.in takes its versions from it.
 lock: $(UV_READY) ## Write requirements/*.txt anew from the .in files (UPGRADE=1 takes newer versions)
-	@cd requirements && for name in uv dev functions checkov; do \
+	@cd requirements && for name in uv dev functions checkov bench; do \
 	  $(CURDIR)/$(UV) pip compile --quiet $(if $(UPGRADE),--upgrade) --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $$name.in -o $$name.txt; done
 
@@ -119,5 +120,11 @@ screenshots: setup chromium ## Write docs/screenshots/ anew
 e2e: setup build ## Apply one environment to the emulator and test it: make e2e ENV=dev
 	@GEODROP_ENV=$(or $(ENV),dev) $(PY) -m pytest -q tests/e2e
 
-bench: setup ## Measure
-	@$(PY) bench/run.py
+bench: setup $(BENCH_READY) ## Measure beside psql, ogr2ogr, geopandas, tipg; writes bench/results.json, docs/performance.md
+	@$(PY) bench/run.py $(if $(QUICK),--quick)
+
+$(BENCH_READY): $(UV_READY) requirements/bench.txt
+	@echo "Setting up what the benches measure against in .local/bench-venv ..."
+	@test -x .local/bench-venv/bin/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .local/bench-venv
+	@VIRTUAL_ENV=$(CURDIR)/.local/bench-venv $(UV) pip sync --quiet --require-hashes requirements/bench.txt
+	@rm -f .local/bench-venv/ready-*; touch $@
