@@ -236,10 +236,10 @@ def serve(port: int, workers: int, *, reload: bool) -> None:
             ]
 
         with _interruptible():
+            seen = _times() if reload else {}
             running = start()
             print(f"{address}/", flush=True)
             try:
-                seen = _times() if reload else {}
                 while True:
                     time.sleep(_LOOK_EVERY_S)
                     if reload and (now := _times()) != seen:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import urllib.error
 import urllib.request
 from itertools import pairwise
 from urllib.parse import parse_qsl, urlsplit
@@ -453,17 +452,16 @@ def test_classes_hold_every_value_once_and_part_at_round_numbers(visit, site):
         assert min(b - a for a, b in pairwise(steps)) > 0.02
 
 
-def test_files_are_kept_by_the_browser_until_one_changes(site):
-    with urllib.request.urlopen(site.url) as response:
-        page, policy = response.read().decode(), response.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    files = re.findall(r'(?:src|href)="(web/[^"]+)"', page)
-    assert len(files) > 10
-    for path in {*files, files[0].rsplit("/", 1)[0] + "/maplibre-gl-worker.mjs"}:
-        with urllib.request.urlopen(f"{site.url}/{path}") as response:
-            assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
-    with urllib.request.urlopen(f"{site.url}/web/{'0' * 12}/app.js") as response:
-        assert response.headers["cache-control"] == "no-cache"
-    missing = urllib.request.Request(f"{site.url}/web/{'0' * 12}/nothing.js")
-    with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(missing)
+def test_a_dataset_that_only_counts_has_no_other_statistics(visit, site):
+    told = site.get("datasets")
+    for dataset in told["datasets"]:
+        dataset["value"] |= {"name": "", "unit": ""}
+    opened = visit()
+    opened.page.route("**/datasets", lambda route: route.fulfill(json=told))
+    opened.page.goto(f"{site.url}/#dataset=earthquakes&show=avg")
+    opened.page.reload()
+    opened.settle()
+    assert not opened.page.is_visible("#statistics")
+    assert opened.text("#legend h2") == "Count"
+    opened.page.click(".top button >> nth=0")
+    assert list(opened.cell()) == ["count"]

@@ -178,6 +178,9 @@ function nothingYet() {
   return el("p", {}, el("b", {}, `There is nothing in “${title}” yet. `), "Put a file under ", el("code", {}, upload), " in the landing bucket; a moment later it is here.");
 }
 
+/** Datasets that only count have no other statistics. */
+const measured = () => Boolean(dataset().value?.name);
+
 /** Name of a statistic: "Mean magnitude". */
 function named(statistic) {
   if (statistic === "count") return "Count";
@@ -274,7 +277,8 @@ function drawCategories() {
   const most = Math.max(...counts.values(), 1);
   list.replaceChildren(
     ...[...counts].map(([category, count]) => {
-      const box = el("input", { type: "checkbox", value: category, checked: state.categories.has(category) });
+      // The API cannot be asked for the category without a name.
+      const box = el("input", { type: "checkbox", value: category, checked: state.categories.has(category), disabled: !category });
       box.addEventListener("change", () => {
         if (box.checked) state.categories.add(category);
         else state.categories.delete(category);
@@ -361,7 +365,7 @@ function drawCell() {
   const [longitude, latitude] = [(w + e) / 2, (s + n) / 2];
   const { decimals, name, unit } = dataset().value;
   const close = el("button", { type: "button", className: "quiet", onclick: () => pick(null) }, "Close");
-  const figures = ["count", "avg", "max", "min", "sum", "stddev"].map((statistic) => {
+  const figures = (measured() ? ["count", "avg", "max", "min", "sum", "stddev"] : ["count"]).map((statistic) => {
     const text = statistic === "count" ? number(cell.count) : number(cell[statistic], decimals + (statistic === "avg" || statistic === "stddev" ? 1 : 0));
     const pair = el("div", {}, el("dt", {}, NAMES[statistic]), el("dd", {}, text));
     pair.dataset.statistic = statistic;
@@ -372,7 +376,7 @@ function drawCell() {
   const detail = el("div", { className: "detail" });
   box.replaceChildren(
     el("div", { className: "line" }, el("h2", {}, place(longitude, latitude, side(level))), close),
-    el("p", { className: "muted" }, `${size(side(level))} · ${name}${unit ? ` in ${unit}` : ""}`),
+    el("p", { className: "muted" }, [size(side(level)), name && `${name}${unit ? ` in ${unit}` : ""}`].filter(Boolean).join(" · ")),
     el("dl", {}, ...figures),
     el("p", { className: "muted" }, `${times} UTC`),
     detail,
@@ -456,6 +460,8 @@ function chooseDataset(name, { keep = false } = {}) {
 }
 
 function drawStatistics() {
+  if (!measured()) state.statistic = "count";
+  find("statistics").hidden = !measured();
   const box = find("statistics").querySelector(".pills");
   box.replaceChildren(
     ...STATISTICS.map((statistic) => {
