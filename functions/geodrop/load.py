@@ -61,10 +61,6 @@ create temp table if not exists touched (
 
 _KEY = "x, y, bucket, category"
 MEASURES = "count, value_count, value_sum, value_squares, value_min, value_max, lon_sum, lat_sum, first_time, last_time"
-OF_ROWS = (
-    "count(*), count(value), coalesce(sum(value), 0), coalesce(sum(value::numeric * value), 0),"
-    " min(value), max(value), sum(lon), sum(lat), min(time), max(time)"
-)
 OF_PARTS = (
     "sum(count)::bigint, sum(value_count)::bigint, sum(value_sum), sum(value_squares),"
     " min(value_min), max(value_max), sum(lon_sum), sum(lat_sum), min(first_time), max(last_time)"
@@ -84,6 +80,8 @@ _ADDED = """
 _SET = ", ".join(f"{name} = r.{name}" for name in MEASURES.split(", "))
 _ALL_TIME = "'-infinity'::timestamptz"
 """The bucket of the sums over all time: a map of everything reads one row a cell and category, however long it runs."""
+_FITS_SQUARED = 3_000_000_000
+"""Integers up to this have squares that fit 64 bits; PostgreSQL's sum of those is exact."""
 _CONFLICT = "on conflict (dataset_id, level, x, y, bucket, category)"
 _BUCKETS = {
     "hour": "date_bin('1 hour', time, 'epoch')",
@@ -209,6 +207,19 @@ def _levels(contract: Contract) -> str:
     return ", ".join(f"({level}, {contract.finest - level})" for level in contract.levels)
 
 
+def of_rows(contract: Contract) -> str:
+    """SQL of the measures of single rows; squares are of bigint where the bounds let them fit, else of numeric."""
+    square = "value::numeric * value"
+    if contract.value is not None:
+        rules = contract.schema[contract.value]
+        if max(abs(rules["min"]), abs(rules["max"])) * contract.scale < _FITS_SQUARED:
+            square = "value * value"
+    return (
+        f"count(*), count(value), coalesce(sum(value), 0), coalesce(sum({square}), 0),"
+        " min(value), max(value), sum(lon), sum(lat), min(time), max(time)"
+    )
+
+
 def bucket_of(alias: str) -> str:
     """SQL of the bucket that a target stands for."""
     return f"case when l.total then {_ALL_TIME} else {alias}.bucket end"
@@ -231,13 +242,13 @@ def append(connection: Connection, contract: Contract, entry: Entry) -> None:
         )
     connection.run(
         f"insert into geodrop.partial (dataset_id, object_id, {_KEY}, {MEASURES})"
-        f" select cast(:dataset as smallint), cast(:object as bigint), {_KEY}, {OF_ROWS}"
+        f" select cast(:dataset as smallint), cast(:object as bigint), {_KEY}, {of_rows(contract)}"
         f" from ({_staged(contract)}) as r group by {_KEY}",
         dataset=entry.dataset_id,
         object=entry.object_id,
     )
     source = "(select * from geodrop.partial where object_id = :object) as p"
-    _apply(connection, contract, entry, source, OF_PARTS)
+    _apply(connection, contract, entry, source, f"select {_KEY}, {MEASURES} from {source}")
 
 
 def latest(connection: Connection, contract: Contract, entry: Entry, modified: datetime | None, origin: str) -> None:
@@ -296,15 +307,19 @@ def latest(connection: Connection, contract: Contract, entry: Entry, modified: d
         **rank,
     )
     source = "(select * from geodrop.observation where object_id = :object and current) as p"
-    _apply(connection, contract, entry, source, OF_ROWS)
+    finest = f"select {_KEY}, {of_rows(contract)} from {source} group by {_KEY}"
+    _apply(connection, contract, entry, source, finest)
 
 
 def _named(alias: str, columns: str) -> str:
     return ", ".join(f"{alias}.{name}" for name in columns.split(", "))
 
 
-def _apply(connection: Connection, contract: Contract, entry: Entry, source: str, measures: str) -> None:
-    """Bring the aggregates up to date: add where nothing was taken back, recompute where something was."""
+def _apply(connection: Connection, contract: Contract, entry: Entry, source: str, finest: str) -> None:
+    """Bring the aggregates up to date: add where nothing was taken back, recompute where something was.
+
+    ``source`` holds what the object adds now, ``finest`` selects it summed by key.
+    """
     names = {"dataset": entry.dataset_id, "object": entry.object_id}
     outline(connection, contract, source, object=entry.object_id)
     taken_back = connection.run("select exists (select from touched)")
@@ -314,13 +329,31 @@ def _apply(connection: Connection, contract: Contract, entry: Entry, source: str
         return
     # One statement, in key order, for all levels: concurrent writers wait for one another and never in a circle.
     connection.run(
-        f"insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {MEASURES})"
-        f" select cast(:dataset as smallint), l.level, p.x >> l.up, p.y >> l.up, {bucket_of('p')},"
-        f"   p.category, {measures}"
-        f" from {source} cross join (values {targets(contract)}) as l (level, up, total)"
-        f" group by 1, 2, 3, 4, 5, 6 order by 1, 2, 3, 4, 5, 6 {_CONFLICT} do update set {_ADDED}",
+        f"{_pyramid(contract, finest)}"
+        f" insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {MEASURES})"
+        f" select cast(:dataset as smallint), level, {_KEY}, {MEASURES} from pyramid"
+        f" order by level, {_KEY} {_CONFLICT} do update set {_ADDED}",
         **names,
     )
+
+
+def _pyramid(contract: Contract, finest: str) -> str:
+    """WITH clauses whose ``pyramid`` has every level by bucket and over all time, each summed from the next finer."""
+    columns = f"{_KEY}, {MEASURES}"
+    told = [f"b{contract.finest} ({columns}) as ({finest})"]
+    total = f"select x, y, {_ALL_TIME}, category, {OF_PARTS} from b{contract.finest} group by x, y, category"
+    told.append(f"t{contract.finest} ({columns}) as ({total})")
+    for level, finer in zip(contract.levels[-2::-1], contract.levels[:0:-1], strict=True):
+        up = finer - level
+        for kind in "bt":
+            coarser = (
+                f"select x >> {up}, y >> {up}, bucket, category, {OF_PARTS} from {kind}{finer} group by 1, 2, 3, 4"
+            )
+            told.append(f"{kind}{level} ({columns}) as ({coarser})")
+    parts = [
+        f"select {level}::smallint as level, {columns} from {kind}{level}" for level in contract.levels for kind in "bt"
+    ]
+    return f"with {', '.join(told)}, pyramid as ({' union all '.join(parts)})"
 
 
 def outline(connection: Connection, contract: Contract, source: str, **values: object) -> None:
@@ -353,7 +386,9 @@ def recompute(connection: Connection, contract: Contract, dataset: int | None) -
         f" order by 1, 2, 3, 4, 5, 6 {_CONFLICT} do update set count = a.count",
         dataset=dataset,
     )
-    table, measures = ("geodrop.partial", OF_PARTS) if contract.mode == "append" else ("geodrop.observation", OF_ROWS)
+    table, measures = (
+        ("geodrop.partial", OF_PARTS) if contract.mode == "append" else ("geodrop.observation", of_rows(contract))
+    )
     counts = "" if contract.mode == "append" else "and p.current"
     _resum(
         connection,

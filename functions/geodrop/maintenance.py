@@ -22,7 +22,7 @@ def _recomputed(contract: Contract, dataset: int) -> str:
     table, measures, counts = (
         ("geodrop.partial", load.OF_PARTS, "")
         if contract.mode == "append"
-        else ("geodrop.observation", load.OF_ROWS, " and p.current")
+        else ("geodrop.observation", load.of_rows(contract), " and p.current")
     )
     return (
         f"select cast({dataset} as smallint) as dataset_id, l.level::smallint as level, p.x >> l.up as x,"
