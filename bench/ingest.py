@@ -49,10 +49,11 @@ def rows(count: int, *, bad: float = 0.0, start: int = 0) -> Any:
     for number in range(start, start + count):
         latitude, longitude = places[draw.randrange(STATIONS)]
         hour = number // (STATIONS * ROWS_A_BUCKET)
+        day = f"2026-{1 + hour // 672 % 12:02d}-{1 + hour // 24 % 28:02d}"
         if bad and draw.random() < bad:
             latitude = "91.5"
         yield (
-            f"2026-{1 + hour // 672 % 12:02d}-{1 + hour // 24 % 28:02d}T{hour % 24:02d}:{number % 60:02d}:{number * 7 % 60:02d}.{number % 1000:03d}Z",
+            f"{day}T{hour % 24:02d}:{number % 60:02d}:{number * 7 % 60:02d}.{number % 1000:03d}Z",
             latitude,
             longitude,
             f"{number % 700 / 10:.1f}",
@@ -77,8 +78,8 @@ def geojson_file(path: Path, count: int) -> Path:
         for number, (_, latitude, longitude, depth, mag, identity, kind) in enumerate(rows(count)):
             stamp = 1_767_225_600_000 + number // (STATIONS * ROWS_A_BUCKET) * 3_600_000 + number % 3_600_000
             out.write(
-                f'{"," if number else ""}{{"type":"Feature","id":"{identity}","properties":{{"mag":{mag},"time":{stamp},'
-                f'"updated":{stamp},"type":"{kind}","status":"reviewed","place":"5km N of somewhere"}},'
+                f'{"," if number else ""}{{"type":"Feature","id":"{identity}","properties":{{"mag":{mag},'
+                f'"time":{stamp},"updated":{stamp},"type":"{kind}","status":"reviewed","place":"5km N of somewhere"}},'
                 f'"geometry":{{"type":"Point","coordinates":[{longitude},{latitude},{depth}]}}}}\n'
             )
         out.write("]}\n")
@@ -129,7 +130,7 @@ class Bench:
         return time.perf_counter() - begun
 
     def bare(self, contract: Contract, path: Path) -> str:
-        """The script of psql: \\copy, and the very SQL that an ingest runs, without a check of any row."""
+        r"""The script of psql: \copy, and the very SQL that an ingest runs, without a check of any row."""
 
         class Recorder:
             def __init__(self) -> None:

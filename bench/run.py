@@ -1,4 +1,7 @@
-"""All benches, or short forms of them: python bench/run.py [--quick]. Writes bench/results.json and docs/performance.md."""
+"""All benches, or short forms of them: python bench/run.py [--quick].
+
+Writes bench/results.json and docs/performance.md.
+"""
 
 from __future__ import annotations
 

@@ -171,6 +171,7 @@ def in_turn(targets: dict[str, tuple[str, str]], times: int) -> dict[str, list[f
 
 
 def percentile(values: list[float], share: float) -> float:
+    """The value below which that share of them is."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
@@ -227,7 +228,9 @@ def psql(url: str, times: int) -> float:
         f" and st_intersects(geom, st_makeenvelope({west}, {south}, {east}, {north}, 4326)) limit 200;\n"
     )
     script = "\\timing on\n\\o /dev/null\n" + sql * (times + 5)
-    done = subprocess.run(["psql", "-X", url.split("?", maxsplit=1)[0]], input=script, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["psql", "-X", url.split("?", maxsplit=1)[0]], input=script, capture_output=True, text=True, check=True
+    )
     measured = [float(text) / 1e3 for text in re.findall(r"Time: ([\d.]+) ms", done.stdout)]
     return statistics.median(measured[5:])
 
@@ -282,9 +285,8 @@ def crowd(url: str, folder: Path, seconds: int) -> list[Result]:
         rate, p99, failed = pressed(mine, here, seconds)
     with tipg(url, folder, 2) as other:  # type: ignore[attr-defined]
         theirs, their_p99, their_failed = pressed(other, f"/collections/bench.cells/items?f=geojson&{PAGE}", seconds)
-    print(
-        f"50 clients: ours {rate:.0f}/s p99 {p99:.3f} s {failed} failed; tipg {theirs:.0f}/s p99 {their_p99:.3f} s {their_failed} failed"
-    )
+    print(f"50 clients: ours {rate:.0f}/s, p99 {p99:.3f} s, {failed} failed;", end=" ")
+    print(f"tipg {theirs:.0f}/s, p99 {their_p99:.3f} s, {their_failed} failed")
     found.append(
         Result(
             f"50 clients for {seconds} s, requests a second",

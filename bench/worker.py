@@ -1,4 +1,7 @@
-"""Ingest one file in a process of its own, and say what it took: python -m bench.worker <url> <key> <file> [<key> <file> ...]."""
+"""Ingest files in a process of its own, and say what it took.
+
+python -m bench.worker <url> <key> <file> [<key> <file> ...]
+"""
 
 from __future__ import annotations
 

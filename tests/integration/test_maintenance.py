@@ -37,8 +37,10 @@ def test_verify_finds_what_differs_and_rebuild_mends_it(loaded: Pipeline, datase
         )
         connection.run(f"delete from geodrop.aggregate where dataset_id = {number} and level = 6")
         connection.run(
-            "insert into geodrop.aggregate select dataset_id, 12, 0, 0, bucket, category, count, value_count, value_sum,"
-            " value_squares, value_min, value_max, lon_sum, lat_sum, first_time, last_time from geodrop.aggregate"
+            "insert into geodrop.aggregate select dataset_id, 12, 0, 0, bucket, category, count, value_count,"
+            " value_sum,"
+            " value_squares, value_min, value_max, lon_sum, lat_sum, first_time, last_time"
+            " from geodrop.aggregate"
             f" where dataset_id = {number} and level = 9 limit 1"
         )
     assert command.main(["verify", "--dataset", dataset]) == 1
