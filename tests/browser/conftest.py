@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.conftest import at_database, execute
 from tests.integration.conftest import Pipeline
@@ -35,6 +35,7 @@ CHROMIUM = [
     "--use-gl=angle",
 ]
 DESKTOP = {"width": 1280, "height": 800}
+SMALL = {"width": 1024, "height": 640}  # enough to test on, and half of the pixels to draw without a GPU
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 
 
@@ -144,38 +145,59 @@ class Visit:
 @pytest.fixture(scope="session")
 def desktop(chromium: Browser) -> Iterator[BrowserContext]:
     """One context for most tests, so that the map's code is loaded once."""
-    context = chromium.new_context(viewport=DESKTOP, color_scheme="light")
+    context = chromium.new_context(viewport=SMALL, color_scheme="light")
     yield context
     context.close()
 
 
+@pytest.fixture(scope="session")
+def kept(desktop: BrowserContext) -> Visit:
+    """The page that most tests go on with: another address is enough, and loading takes longer than the tests."""
+    return watched(desktop)
+
+
 @pytest.fixture
-def visit(desktop: BrowserContext, site: Site) -> Iterator[Callable[..., Visit]]:
-    """`visit("#dataset=earthquakes")`: an open page; after the test it must have been quiet and have stayed here."""
+def visit(desktop: BrowserContext, kept: Visit, site: Site) -> Iterator[Callable[..., Visit]]:
+    """`visit("#dataset=earthquakes")`: an open page; after the test it must have been quiet and have stayed here.
+
+    It is `kept`, led to that address; with `fresh`, another `url` or `context` it is one of its own.
+    """
     made: list[Visit] = []
 
-    def open_page(address: str = "", *, url: str = site.url, context: BrowserContext = desktop) -> Visit:
-        opened = Visit(context.new_page())
+    def open_page(
+        address: str = "", *, fresh: bool = False, url: str = site.url, context: BrowserContext = desktop
+    ) -> Visit:
+        fresh = fresh or not address or url != site.url or context is not desktop
+        opened = watched(context) if fresh else kept
         made.append(opened)
-
-        def heard(kind: str, text: str) -> None:
-            if kind == "error":
-                opened.complaints.append(text)
-
-        def asked(request: Request) -> None:
-            opened.requests.append(request.url)
-
-        opened.page.on("console", lambda message: heard(message.type, message.text))
-        opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-        opened.page.on("request", asked)
-        opened.page.goto(f"{url}/{address}")
-        opened.page.wait_for_selector("body[data-ready]")
+        opened.requests.clear()
+        if fresh or opened.page.url in ("about:blank", f"{url}/{address}"):
+            opened.page.goto("about:blank")
+            opened.page.goto(f"{url}/{address}")
+        else:
+            opened.page.evaluate("hash => void (location.hash = hash)", address)
         opened.settle()
         return opened
 
     yield open_page
     for one in made:
-        one.page.close()
-        assert one.complaints == []
+        if one is not kept:
+            one.page.close()
+        complaints, one.complaints = one.complaints, []
+        assert complaints == []
         away = [url for url in one.requests if urlsplit(url).hostname not in ("127.0.0.1", None)]
         assert away == []
+
+
+def watched(context: BrowserContext) -> Visit:
+    """A new page that keeps what it asks for and complains of."""
+    opened = Visit(context.new_page())
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            opened.complaints.append(message.text)
+
+    opened.page.on("console", heard)
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.page.on("request", lambda request: opened.requests.append(request.url))
+    return opened

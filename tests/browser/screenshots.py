@@ -16,8 +16,10 @@ def keep(page: Page, name: str) -> None:
     assert (TARGET / f"{name}.png").stat().st_size < MOST_BYTES
 
 
-def test_world_in_light(visit):
-    keep(visit("#dataset=earthquakes&show=avg").page, "world-light")
+def test_world_in_light(chromium, visit):
+    context = chromium.new_context(viewport=DESKTOP)
+    keep(visit("#dataset=earthquakes&show=avg", context=context).page, "world-light")
+    context.close()
 
 
 def test_a_cell_in_the_dark(chromium, visit):
@@ -28,12 +30,14 @@ def test_a_cell_in_the_dark(chromium, visit):
     context.close()
 
 
-def test_rejected_rows(visit):
-    opened = visit("#dataset=earthquakes-csv&category=explosion&category=quarry+blast&tab=files")
+def test_rejected_rows(chromium, visit):
+    context = chromium.new_context(viewport=DESKTOP)
+    opened = visit("#dataset=earthquakes-csv&category=explosion&category=quarry+blast&tab=files", context=context)
     opened.page.click(".files summary:has-text('every-kind-of-wrong')")
     opened.page.wait_for_selector(".rejects li")
     opened.page.evaluate("document.querySelector('.rules').scrollIntoView({block: 'center'})")
     keep(opened.page, "rejects-light")
+    context.close()
 
 
 def test_phone(chromium, visit):

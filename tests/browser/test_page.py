@@ -78,7 +78,7 @@ def last(visit: Visit, path: str) -> dict[str, str]:
 
 
 def test_it_loads_all_rows_with_one_request_for_cells_and_one_for_the_series(visit, site):
-    opened = visit("#dataset=earthquakes")
+    opened = visit("#dataset=earthquakes", fresh=True)
     assert opened.rows() == site.total(dataset="earthquakes") == 1707
     assert len(opened.asked("/aggregated-data")) == len(opened.asked("/series")) == len(opened.asked("/datasets")) == 1
     assert opened.page.title() == "Earthquakes \N{EN DASH} geodrop"
@@ -184,8 +184,8 @@ def test_a_move_of_the_map_asks_twice_and_stale_answers_are_dropped(visit, site)
     opened.page.mouse.move(x, y)
     opened.page.mouse.down()
     opened.page.mouse.move(x - 150, y + 60, steps=3)
-    opened.page.wait_for_timeout(200)  # so that it does not glide on
-    opened.page.mouse.up()
+    with opened.page.expect_response("**/series?*"):  # after it has glided to a stop
+        opened.page.mouse.up()
     opened.settle()
     paths = sorted(urlsplit(url).path for url in opened.data()[before:])
     assert paths == ["/aggregated-data", "/aggregated-data/series"]
@@ -200,11 +200,12 @@ def test_a_move_of_the_map_asks_twice_and_stale_answers_are_dropped(visit, site)
     opened.settle()
     assert held
     held[0].continue_()
+    opened.page.unroute_all()
     assert opened.rows() == site.total(**{k: v for k, v in last(opened, "/aggregated-data").items() if k in AREA})
 
 
 def test_the_antimeridian_is_no_edge(visit, site):
-    opened = visit("#dataset=earthquakes&map=3.2/52/179")
+    opened = visit("#dataset=earthquakes&map=2.9/52/179")
     west, _, east, _ = (float(one) for one in last(opened, "/aggregated-data")["bbox"].split(","))
     assert west > 0 > east
     assert opened.rows() == site.total(**{k: v for k, v in last(opened, "/aggregated-data").items() if k in AREA}) > 50
@@ -271,7 +272,7 @@ def test_an_address_brings_back_what_it_was_copied_from(visit):
     address = urlsplit(first.page.url).fragment
     for part in ("show=avg", "category=earthquake", "time=", "cell=", "tab=data", "map=4.6/37.5/-119"):
         assert part in address
-    second = visit(f"#{address}")
+    second = visit(f"#{address}", fresh=True)
     for place in ("#summary", "#span", "#legend", "#cell dl", "#panel-data", "#categories"):
         assert second.text(place) == first.text(place)
     assert urlsplit(second.page.url).fragment == address
@@ -320,7 +321,7 @@ def test_everything_can_be_done_by_keyboard(visit):
 
 
 def test_enter_picks_the_cell_in_the_middle_of_the_map(visit):
-    opened = visit("#dataset=earthquakes&map=5/37.6/-118.9")
+    opened = visit("#dataset=earthquakes&map=5/37.6/-118.9", fresh=True)
     opened.page.keyboard.press("Tab")
     assert opened.text(":focus") == "Skip to the map"
     opened.page.keyboard.press("Enter")
@@ -380,7 +381,7 @@ def test_an_empty_dataset_says_where_files_go(visit, empty_site):
 
 
 def test_a_failing_api_says_what_is_wrong_and_can_be_tried_again(visit):
-    opened = visit(CALIFORNIA)
+    opened = visit(CALIFORNIA, fresh=True)
     problem = {
         "title": "x",
         "status": 503,
@@ -415,7 +416,7 @@ def test_it_works_behind_a_stage_with_and_without_the_slash(chromium, visit, sit
     assert opened.page.url.startswith(f"{site.url}/dev/#")
     opened.settle()
     assert opened.rows() == 1711
-    assert [url for url in opened.data() if not urlsplit(url).path.startswith("/dev")] == []
+    assert [urlsplit(url).path for url in opened.asked("/aggregated-data")] == ["/dev/aggregated-data"]
     with_slash = visit("dev/#dataset=earthquakes&tab=data", context=context)
     assert [url for url in with_slash.requests if not urlsplit(url).path.startswith("/dev/")] == []
     assert f"{site.url}/dev/aggregated-data?" in with_slash.text("#curl").replace("\n", "")
@@ -465,3 +466,28 @@ def test_a_dataset_that_only_counts_has_no_other_statistics(visit, site):
     assert opened.text("#legend h2") == "Count"
     opened.page.click(".top button >> nth=0")
     assert list(opened.cell()) == ["count"]
+
+
+def test_a_chosen_cell_comes_out_from_under_its_numbers(chromium, visit):
+    context = chromium.new_context(**PHONE)
+    for opened in (visit("#dataset=earthquakes&map=6/36.5/-122"), visit(CALIFORNIA, context=context)):
+        buttons = opened.page.query_selector_all(".top button")
+        listed = [tuple(map(int, one.get_attribute("data-cell").split("/"))) for one in buttons]
+        for level, x, y in (max(listed, key=lambda one: one[1] + one[2]), listed[0]):
+            button = opened.page.query_selector(f"[data-cell='{level}/{x}/{y}']")
+            if button:  # else it went out of view with the one before
+                button.evaluate("one => one.click()")
+                assert comes_out(opened, level, x, y)
+    context.close()
+
+
+def comes_out(opened: Visit, level: int, x: int, y: int) -> bool:
+    """Whether the middle of a cell is soon beside the box with its numbers, or below."""
+    west, south, east, north = grid.bounds(level, x, y)
+    for _ in range(20):
+        across, down = pixel(opened, (west + east) / 2, (south + north) / 2)
+        box = opened.page.locator("#cell").bounding_box()
+        if across < box["x"] or across > box["x"] + box["width"] or down > box["y"] + box["height"]:
+            return True
+        opened.page.wait_for_timeout(150)
+    return False

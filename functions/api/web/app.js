@@ -185,7 +185,7 @@ const measured = () => Boolean(dataset().value?.name);
 function named(statistic) {
   if (statistic === "count") return "Count";
   const { name, unit } = dataset().value;
-  return `${NAMES[statistic]} ${name}${unit ? ` (${unit})` : ""}`;
+  return `${NAMES[statistic]} ${statistic === "sum" ? "of " : ""}${name}${unit ? ` (${unit})` : ""}`;
 }
 
 function draw() {
@@ -227,7 +227,7 @@ function drawSummary() {
   const total = cells.reduce((sum, cell) => sum + cell.count, 0);
   const told = cells.length
     ? [el("b", {}, many(total, "row")), ` in ${many(cells.length, "cell")} in view`]
-    : ["Nothing here: move the map, take a longer time span or another category."];
+    : [dataset().count ? "Nothing here: move the map, take a longer time span or another category." : "Nothing here yet."];
   if (cells.more) told.push(el("span", { className: "bad" }, ` – only the first ${number(MOST_CELLS)} cells are shown; zoom in for all`));
   find("summary").replaceChildren(...told);
 }
@@ -346,9 +346,9 @@ function pick(at, { go = false } = {}) {
   writeAddress();
   drawTop();
   drawCell();
-  if (!known || !matchMedia("(max-width: 46rem)").matches) return;
-  if (go) openSheet(false);
-  map?.uncover(known, find("cell").offsetTop + find("cell").offsetHeight);
+  if (!known) return;
+  if (go && matchMedia("(max-width: 46rem)").matches) openSheet(false);
+  map?.uncover(known, find("cell"));
 }
 
 let drawnCell = "";

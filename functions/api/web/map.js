@@ -12,6 +12,7 @@ const COLOURS = {
 };
 const EMPTY = { type: "FeatureCollection", features: [] };
 const FARTHEST_NORTH = 80;
+const CLEAR = 16;
 
 function outline(cell) {
   const [w, s, e, n] = bounds(cell);
@@ -136,11 +137,16 @@ export class CellMap {
     this.map.getSource("cells").setData({ type: "FeatureCollection", features });
   }
 
-  /** Move a cell out from under something that covers so many pixels at the top. */
-  uncover(cell, covered) {
-    const [west, , , north] = bounds(cell);
-    const top = this.map.project([west, north]).y;
-    if (top < covered) this.map.panBy([0, top - covered - 24], { duration: 300 });
+  /** Move a cell out from under a box at the top of the map: to the side where there is room, else down. */
+  uncover(cell, box) {
+    const [west, south, east, north] = bounds(cell);
+    const longitude = (west + east) / 2 + 360 * Math.round((this.map.getCenter().lng - (west + east) / 2) / 360);
+    const { x, y } = this.map.project([longitude, (south + north) / 2]);
+    const [left, right] = [box.offsetLeft, box.offsetLeft + box.offsetWidth];
+    const bottom = box.offsetTop + box.offsetHeight;
+    if (x < left - CLEAR || x > right + CLEAR || y > bottom + CLEAR) return;
+    const beside = left > 4 * CLEAR;
+    this.map.panBy(beside ? [x - left + 2 * CLEAR, 0] : [0, y - bottom - 2 * CLEAR], { duration: 300 });
   }
 
   async mark(cell) {
