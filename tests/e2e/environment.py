@@ -28,7 +28,7 @@ def variables(folder, **more):
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "TMPDIR": str(folder / "tmp"),
-        "TG_DOWNLOAD_DIR": str(folder / "cache"),
+        "TG_DOWNLOAD_DIR": str(folder / ".terragrunt-cache"),  # by this name Terragrunt knows that no units are in it
         "TG_NON_INTERACTIVE": "true",
         "TG_NO_COLOR": "true",
         "TG_TF_PATH": "terraform",  # Terragrunt takes OpenTofu first where both are there
@@ -45,6 +45,11 @@ def variables(folder, **more):
         "GEODROP_GITHUB_REPOSITORY": REPOSITORY,
         **more,
     }
+
+
+def build():
+    """Make dist/*.zip."""
+    subprocess.run([sys.executable, "functions/build.py"], cwd=ROOT, check=True, capture_output=True)
 
 
 class TerragruntError(AssertionError):
@@ -142,7 +147,7 @@ class Emulated:
         return found
 
     def leftovers(self):
-        """Return what there still is in the account, of all kinds that are made in it; the state bucket is meant to stay.
+        """Return what there still is in the account, of all kinds that are made in it, but for the state's bucket.
 
         Keys that wait for their deletion are gone as far as anybody can use them.
         """
@@ -200,7 +205,3 @@ class Emulated:
         }
         path.write_text(json.dumps(addresses, indent=2) + "\n")
         return path
-
-    def build(self):
-        """Make dist/*.zip."""
-        subprocess.run([sys.executable, "functions/build.py"], cwd=ROOT, check=True, capture_output=True)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.environment import ROOT, UNITS, Emulated
+from tests.e2e.environment import ROOT, UNITS, Emulated, build
 from tests.require import require
 
 ENVIRONMENT = os.environ.get("GEODROP_ENV", "dev")
@@ -21,7 +21,7 @@ GAPS = {
     r"network: aws_flow_log\.this": "the IAM role and the interval are forgotten",
     r"network: aws_vpc_endpoint\.s3": "the policy is forgotten",
     r"database: aws_db_instance\.this": "the exported logs and Performance Insights' key are forgotten",
-    r"\w+: (module\.function\.)?aws_cloudwatch_metric_alarm\.\w+(\[.+\])?": "the OK actions or dimensions are forgotten",
+    r"\w+: (module\.function\.)?aws_cloudwatch_metric_alarm\.\w+(\[.+\])?": "dimensions or actions are forgotten",
 }
 
 
@@ -29,7 +29,7 @@ GAPS = {
 def emulated():
     require("terragrunt", "terraform", "provider")
     with Emulated(ENVIRONMENT, ROOT / ".local" / f"e2e-{ENVIRONMENT}") as started:
-        started.build()
+        build()
         yield started
     print("\n" + ", ".join(f"{what} {taken:.0f} s" for what, taken in started.seconds.items()))
 

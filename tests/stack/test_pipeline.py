@@ -212,7 +212,7 @@ def test_the_api_serves_its_own_description(stack):
 
     status, document = stack.get("/openapi.json")
     assert status == 200
-    assert {f"GET {path}" for path in document["paths"]} == route_keys()
+    assert {f"{method} {path}" for path in document["paths"] for method in ("GET", "HEAD")} == route_keys()
 
 
 def test_a_wrong_parameter_is_named(stack):
