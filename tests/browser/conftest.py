@@ -132,6 +132,11 @@ class Visit:
         """How many rows the page says are in view."""
         return int(re.search(r"([\d,]+) rows? in", self.text("#summary")).group(1).replace(",", ""))
 
+    def categories(self) -> int:
+        """How many rows all categories have together, by the time series."""
+        listed = self.page.locator("#categories li b").all_inner_texts()
+        return sum(int(text.replace(",", "")) for text in listed)
+
     def cell(self) -> dict[str, str]:
         """The chosen cell's numbers by statistic, as shown."""
         pairs = self.page.query_selector_all("#cell dl div")

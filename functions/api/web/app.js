@@ -149,7 +149,8 @@ async function askCells() {
 }
 
 async function askSeries() {
-  const asked = { dataset: state.dataset, bbox: area(), bucket: timeline.bucket, limit: MOST_CELLS };
+  // Of the same cells as the map, so that both count the same rows.
+  const asked = { dataset: state.dataset, bbox: area(), level: levelFor(), bucket: timeline.bucket, limit: MOST_CELLS };
   const told = await seriesRequests.get(address("aggregated-data/series", asked));
   if (!told) return;
   rows = told.series;
