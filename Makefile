@@ -14,8 +14,12 @@ UV_READY := .local/uv/ready-$(call hash,requirements/uv.txt)
 READY := $(VENV)/ready-$(call hash,requirements/dev.txt)
 BENCH_READY := .local/bench-venv/ready-$(call hash,requirements/bench.txt)
 CHECKOV_READY := .local/checkov/ready-$(call hash,requirements/checkov.txt)
+# Programs of the hooks that no Python package carries: built where there is go, else `mise install` brings them.
+ACTIONLINT := 1.7.12
+TFLINT := 0.64.0
+HOOK_TOOLS := $(if $(shell command -v go),.local/bin/actionlint-$(ACTIONLINT) .local/bin/tflint-$(TFLINT))
 # Tests of parts that may not be there in a slim checkout are taken when they are.
-QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/stack tests/plan tests/live tests/browser)
+QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/stack tests/plan tests/live tests/browser tests/guardrails)
 
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -26,7 +30,7 @@ help: ## List the targets
 
 # --- Set-up -----------------------------------------------------------------
 
-setup: $(READY) ## Make the Python environment from the hashed locks (quick when nothing changed)
+setup: $(READY) $(HOOK_TOOLS) ## Make the Python environment from the hashed locks (quick when nothing changed)
 
 $(UV_READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "geodrop needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -40,6 +44,14 @@ $(READY): | $(UV_READY)
 	@test -x $(PY) || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --require-hashes requirements/dev.txt
 	@rm -f $(VENV)/ready-*; touch $@
+
+.local/bin/actionlint-$(ACTIONLINT) .local/bin/tflint-$(TFLINT):
+	@echo "Building $(@F) for the hooks (once) ..."
+	@mkdir -p .local/bin
+	@if GOBIN=$(CURDIR)/.local/bin go install \
+	    $(if $(findstring tflint,$@),github.com/terraform-linters/tflint@v$(TFLINT),github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT)) \
+	    2>.local/bin/build.log; then touch $@; \
+	  else echo "$(@F) could not be built (.local/bin/build.log): its hook will say that it is missing."; fi
 
 chromium: ## Install Chromium for the tests of the page (root on Debian; elsewhere they are skipped without it)
 	@command -v chromium >/dev/null || \
