@@ -75,7 +75,7 @@ def checkov(files: list[str]) -> int:
 
 
 def tflint(files: list[str]) -> int:
-    """tflint's own Terraform rules on the modules that changed; rules of a provider would need a plugin."""
+    """Terraform rules that tflint carries on the modules that changed; rules of a provider would need a plugin."""
     return max(run("tflint", f"--chdir={folder}", f"--config={ROOT / '.tflint.hcl'}") for folder in modules_of(files))
 
 
