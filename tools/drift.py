@@ -18,17 +18,17 @@ def title(environment: str) -> str:
 
 
 def decide(units: list[Unit], issue: int | None) -> tuple[str, str]:
-    """Return what to do (open, update, close, none) and the text, given the number of the open issue if there is one."""
+    """Return what to do (open, update, close, none) and the text; `issue` is the number of the open one."""
     if not units:
         raise ValueError("no plan was made: nothing is known about drift")
     lines = []
     for unit in units:
         kinds = {"destroy": unit.destroy, "replace": unit.replaced, "change": unit.change, "add": unit.add}
         for kind, addresses in kinds.items():
-            for address in addresses:
-                lines.append(
-                    f"- `{unit.name}`: would {kind} `{address}`{' **(data)**' if address in unit.lost else ''}"
-                )
+            lines += [
+                f"- `{unit.name}`: would {kind} `{address}`{' **(data)**' if address in unit.lost else ''}"
+                for address in addresses
+            ]
     if not lines:
         return ("close", "The nightly plan finds no drift any more.") if issue else ("none", "")
     text = "What is deployed is not what the code says. A plan of the deployed version would do this:\n\n"
