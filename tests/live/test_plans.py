@@ -230,8 +230,7 @@ def test_checkov_finds_nothing_in_the_plans(plan_files):
     )  # fmt: skip
     found = json.loads(done.stdout)
     summary, failed = found.get("summary", found), found.get("results", {}).get("failed_checks", [])
-    print(
-        f"\ncheckov on plans: {summary.get('passed')} passed, {summary.get('failed')} failed, {summary.get('skipped')} skipped"
-    )
+    counted = ", ".join(f"{summary[name]} {name}" for name in ("passed", "failed", "skipped"))
+    print(f"\ncheckov on plans: {counted}")
     assert [f"{each['check_id']} {each['resource']} {each['file_path']}" for each in failed] == []
     assert summary["passed"] > 100
