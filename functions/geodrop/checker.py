@@ -141,7 +141,7 @@ class Checker:
         self._position = {name: columns.index(name) for name in contract.schema if name in columns}
         self._validator = contract.validator()
         self._one_field: dict[str, RowValidator] = {}
-        self._known_reasons: dict[tuple[str, object], list[Reject]] = {}
+        self._known_reasons: dict[tuple[str, type, object], list[Reject]] = {}
         roles = [contract.longitude, contract.latitude, contract.time, contract.category, contract.value]
         names = ["longitude", "latitude", "time", "category", "value"]
         if contract.mode == "latest":
@@ -225,13 +225,13 @@ class Checker:
 
     def _reasons(self, field: str, value: object) -> list[Reject]:
         try:
-            known = self._known_reasons.get((field, value))
+            known = self._known_reasons.get((field, type(value), value))  # True is 1 to a dict
         except TypeError:  # a list or an object
             return self._ask(field, value)
         if known is None:
             if len(self._known_reasons) >= _MEMO_LIMIT:
                 self._known_reasons.clear()
-            known = self._known_reasons[field, value] = self._ask(field, value)
+            known = self._known_reasons[field, type(value), value] = self._ask(field, value)
         return known
 
     def _ask(self, field: str, value: object) -> list[Reject]:
@@ -454,12 +454,10 @@ class Checker:
         if "regex" in rules:
             constants[f"regex{index}"] = re.compile(rules["regex"].removesuffix("$")).fullmatch
             checks += [f"if regex{index}({n}) is None: raise ValueError"]
-        if not self.text or coerce:
-            # As in Cerberus, an empty text is spared the rules above; from CSV it comes by a coercion only.
-            if rules.get("empty") is False:
-                checks.insert(0, f"if {n} == '': raise ValueError")
-            elif checks:
-                checks = [f"if {n} != '':", *_indented(checks)]
+        if "empty" in rules:
+            # As in Cerberus: with this rule, and only then, an empty text is spared the rules above.
+            refused = [f"if {n} == '': raise ValueError"] if rules["empty"] is False else []
+            checks = [*refused, f"if {n} != '':", *_indented(checks)] if checks else refused
         return [
             *lines,
             *self._range(index, rules, constants, str),

@@ -1,0 +1,163 @@
+"""The compiled checker and Cerberus agree: verdicts, normalised values and reasons, near the edges of every rule."""
+
+import json
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from geodrop.checker import MISSING, Checker, escape
+from geodrop.contract import Contract, parse
+
+EXAMPLES = int(os.environ.get("GEODROP_PROPERTY_EXAMPLES", "150"))
+FIXED = {
+    "lon": {"type": "float"},
+    "lat": {"type": "float"},
+    "time": {"type": "datetime", "min": "1900-01-01T00:00:00Z", "max": "2100-01-01T00:00:00Z"},
+}
+WORDS = ["a", "b", "ab", "abc", "quake", "Quake", "1", "-1", "é", "a b"]
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        """ NaN nan inf -Infinity 1_000 5 5. .5 -.5 +5 --1 1- . 1e5 1E-400 1e999 -0 10 10.5 -10 9.999999 true false 0 1
+        2018-02-07T01:26:13.840Z 2018-02-07T01:26:13Z 2018-02-07T01:26:13.Z 2018-02-07T01:26:13,8Z 2018-02-07t01:26:13z
+        2018-02-07T01:26:13 2018-02-30T01:26:13Z 2018-W06-3T01:26:13.840Z 2018-02-07T24:00:00Z 2018-02-07T01:26:60Z
+        2018-02-07T01:26:13.1234567Z 1899-12-31T23:59:59Z 2100-01-01T00:00:00.1Z 0001-01-01T00:00:00+14:00
+        9999-12-31T23:59:59-14:00 1517966773840 -1 1517966773.5 99999999999999 999999999999999999""".split()  # noqa: SIM905  easier to read and to add to
+    ),
+    st.sampled_from(["", " ", " 1", "1 ", "\u0661", "0." + "0" * 400 + "1", "1" * 19, "1" * 31, "1" * 5000, "x" * 70]),
+    st.sampled_from([*WORDS, "a\tb", "a\\b", "a\nb", "ab\n", "2018-02-07 01:26:13+01:00"]),
+    st.text(alphabet="0123456789.-+eETZ:_ aé\u0663", max_size=26),
+    st.floats().map(repr),
+    st.datetimes().map(lambda when: when.isoformat() + "Z"),
+)
+VALUES = st.one_of(
+    TEXTS,
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.floats(),
+    st.sampled_from([10**400, 1517966773840, [], {}, ["a"], MISSING, "a\0b", "\ud800", 5.0]),
+)
+
+
+def sometimes(draw: st.DrawFn, made: dict[str, object], name: str, values: list[object], odds: int = 2) -> None:
+    if draw(st.integers(1, odds)) == 1:
+        made[name] = draw(st.sampled_from(values))
+
+
+def number_rules(draw: st.DrawFn, made: dict[str, object], *, text: bool) -> None:
+    for bound in ("min", "max"):
+        sometimes(draw, made, bound, [-10, -1.5, -1, -0.0, 0, 0.1, 1, 9, 10, 10.5, 180, 1e6])
+    if not text:
+        sometimes(draw, made, "coerce", ["integer" if made["type"] == "integer" else "float"])
+    sometimes(draw, made, "allowed", [[0], [1, 5, 10], [0.1, 1]], 6)
+
+
+def string_rules(draw: st.DrawFn, made: dict[str, object]) -> None:
+    sometimes(draw, made, "minlength", [0, 1, 2, 3])
+    sometimes(draw, made, "maxlength", [1, 2, 4, 64])
+    sometimes(draw, made, "regex", ["[a-z]+", "a.*", "[a-z ]*$"])
+    sometimes(draw, made, "allowed", [["a"], ["ab", "quake"], WORDS], 5)
+    sometimes(draw, made, "forbidden", [["a"], ["ab", "quake"]], 5)
+    sometimes(draw, made, "coerce", ["strip", "lower", "text", ["strip", "upper"]], 4)
+    sometimes(draw, made, "empty", [True, False], 4)
+    sometimes(draw, made, "default", ["a", "quake", "NONE"], 5)
+
+
+@st.composite
+def rules(draw: st.DrawFn, *, text: bool) -> dict[str, object]:
+    """Rules of one field, with bounds at the edges of what rows hold."""
+    made: dict[str, object] = {"type": draw(st.sampled_from(["string", "float", "number", "integer", "datetime"]))}
+    sometimes(draw, made, "nullable", [True, False])
+    sometimes(draw, made, "required", [True, False])
+    if made["type"] == "string":
+        string_rules(draw, made)
+    elif made["type"] == "datetime":
+        made["coerce"] = draw(st.sampled_from(["datetime", "epoch_ms", "epoch_s"]))
+        sometimes(draw, made, "min", ["1970-01-01T00:00:00Z"])
+    else:
+        number_rules(draw, made, text=text)
+    return made
+
+
+def contract(field: dict[str, object], *, text: bool, role: str = "") -> Contract:
+    fields = {"place": ["lon", "lat"], "time": "time"} | ({role: "field"} if role else {})
+    return parse(
+        "generated",
+        "generated.yaml",
+        {
+            "title": "x", "format": "csv" if text else "geojsonl", "levels": [1, 2], "fields": fields,
+            "schema": {**FIXED, "field": field},
+        },
+    )  # fmt: skip
+
+
+def compare(of: Contract, values: list[object], *, text: bool) -> None:
+    columns = ["lon", "lat", "time", "field"]
+    compiled, reference = Checker(of, columns, text=text), Checker(of, columns, text=text, compiled=False)
+    assert compiled.notice is None
+    for value in values:
+        if text and isinstance(value, str) and ("\0" in value or "\ud800" in value):
+            continue  # such rows of a CSV file never reach the compiled checker
+        row = ["1.5", "2.5", "2018-02-07T01:26:13Z", value] if text else [1.5, 2.5, "2018-02-07T01:26:13Z", value]
+        lines: list[str] = []
+        bad: list[int] = []
+        compiled.check([row], lines, bad, 0)
+        line, rejects = reference.examine(row, 0)
+        assert bool(bad) == (line is None), (dict(of.schema["field"]), value, rejects)
+        if bad:
+            assert compiled.examine(row, 0) == (None, rejects)
+        elif line is not None:
+            assert [same(cell) for cell in lines[0].split("\t")] == [same(cell) for cell in line.split("\t")]
+
+
+def same(cell: str) -> object:
+    """A COPY cell as what PostgreSQL makes of it: 5., 5.0 and 05 are one number, Z and +00:00 one zone."""
+    cell = cell.strip("\n")
+    try:
+        return float(cell)
+    except ValueError:
+        return cell.upper().replace("Z", "+00:00").replace(" ", "T") if cell[:1].isdigit() else cell
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), text=st.booleans())
+def test_any_schema_and_any_row(data: st.DataObject, text: bool):
+    field = data.draw(rules(text=text))
+    values = data.draw(st.lists(TEXTS if text else VALUES, min_size=5, max_size=40))
+    compare(contract(field, text=text), values, text=text)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), text=st.booleans(), role=st.sampled_from(["category", "value"]))
+def test_any_field_that_is_loaded(data: st.DataObject, text: bool, role: str):
+    kinds = ("string",) if role == "category" else ("float", "number", "integer")
+    field = data.draw(rules(text=text).filter(lambda made: made["type"] in kinds))
+    values = data.draw(st.lists(TEXTS if text else VALUES, min_size=5, max_size=40))
+    compare(contract(field, text=text, role=role), values, text=text)
+
+
+def test_a_rule_that_is_not_compiled_leaves_the_dataset_to_cerberus():
+    of = contract({"type": "string", "dependencies": "lon"}, text=True)
+    checker = Checker(of, ["lon", "lat", "time", "field"], text=True)
+    assert checker.notice
+    assert "dependencies" in checker.notice
+    lines: list[str] = []
+    bad: list[int] = []
+    checker.check([["1", "2", "2018-02-07T01:26:13Z", "x"]], lines, bad, 0)
+    assert bad == [0]
+    assert checker.examine(["1", "2", "2018-02-07T01:26:13Z", "x"], 0)[0]
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a\tb", "a\\tb"), ("a\\b", "a\\\\b"), ("a\r\nb", "a\\r\\nb")])
+def test_escape(text: str, expected: str):
+    assert escape(text) == expected
+
+
+def test_raw_text_of_a_reject_is_bounded():
+    of = contract({"type": "string"}, text=False)
+    checker = Checker(of, list(of.schema), text=False)
+    assert len(checker.raw([1, 2, "x", "y" * 9000])) == 500
+    assert json.dumps(checker.raw([1, 2, "x", MISSING]))
