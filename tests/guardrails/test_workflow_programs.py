@@ -83,7 +83,7 @@ def test_changelog():
     again, _ = changelog.release(changed, "1.2.4", "2026-01-03", ["fix: another"])
     assert again.index("## [1.2.4]") < again.index("## [1.2.3]")
     for wrong in ("1.2.3", "v2"):
-        with pytest.raises(ValueError, match="version|already"):
+        with pytest.raises(ValueError, match=r"version|already"):
             changelog.release(changed, wrong, "2026-01-03", [])
 
 
