@@ -54,7 +54,9 @@ def use(emulated):
 
 def test_it_applies_from_nothing_without_a_warning(emulated):
     done = emulated.run("apply", "apply")
-    assert not re.findall(r"^.*\bWARN\b.*$", done.stdout + done.stderr, re.MULTILINE)
+    warned = re.findall(r"^.*\bWARN\b.*$", done.stdout + done.stderr, re.MULTILINE)
+    # An emulator that cuts a connection off is asked again, as AWS would be: see `errors` in terragrunt.hcl.
+    assert [line for line in warned if "retryable error: transient" not in line] == []
     print(f"\n{len(emulated.resources())} resources in {len(UNITS)} units")
 
 
