@@ -23,7 +23,7 @@ QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/sta
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration stack-test plan-test browser-test chromium screenshots e2e bench lock checkov
+.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration soak stack-test plan-test browser-test chromium screenshots e2e bench lock checkov
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -116,6 +116,9 @@ unit: setup ## Unit tests
 
 integration: setup ## Tests on a real PostGIS
 	@$(PY) -m pytest -q tests/packaging tests/integration
+
+soak: setup ## The test of concurrent workers, much larger: make soak [N=20]
+	@GEODROP_SOAK=$(or $(N),20) $(PY) -m pytest -q tests/integration/test_concurrency.py
 
 stack-test: setup ## Tests on a running stack: the one GEODROP_STACK names, or one of their own
 	@$(PY) -m pytest -q tests/stack
