@@ -30,6 +30,12 @@ def _postgis() -> str | None:
     return str(found) if found else None
 
 
+def _hook_tool(name: str) -> str | None:
+    """Return where a program of the hooks is: in one of the project's folders, or on PATH."""
+    found = [path for folder in (".local/bin", ".local/checkov/bin") if (path := Path(folder) / name).is_file()]
+    return str(found[0]) if found else shutil.which(name)
+
+
 def provider() -> str | None:
     """Say where Terraform finds the AWS provider without a download, or None."""
     folders = [Path.home() / ".terraform.d/plugins", Path("/usr/local/share/terraform/plugins")]
@@ -53,6 +59,14 @@ def main() -> int:
         ("Terraform", _version("terraform", "version"), "plans and deployment: version 1.9 or newer"),
         ("Terragrunt", _version("terragrunt", "--version"), "deployment of live/"),
         ("AWS provider", provider(), "plan tests without a download; terraform init fetches it otherwise"),
+        *(
+            (name, _hook_tool(name), f"one of the hooks: {advice}")
+            for name, advice in (
+                ("actionlint", "make setup where go is on PATH, or mise install"),
+                ("tflint", "make setup where go is on PATH, or mise install"),
+                ("checkov", "make checkov"),
+            )
+        ),
         ("Docker Compose", _version("docker", "compose", "version"), "only for local/docker-compose.yml"),
         ("Chromium", _version("chromium", "--version"), "only for the tests of the map page"),
     ]
