@@ -1,12 +1,16 @@
 """On a clone of the repository: a wrong change is stopped by a named check; a right one plans only what it affects."""
 
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from geodrop import migrations
+from local.postgres import connect
 from tests.require import require
 from tools import affected
 
@@ -116,3 +120,13 @@ def test_every_file_of_a_package_leads_to_its_unit():
     """The folders of functions/ are the ones that affected.py knows."""
     folders = {f"functions/{path.parent.name}/" for path in ROOT.glob("functions/*/handler.py")}
     assert folders <= set(affected.PARTS)
+
+
+def test_a_migration_that_was_edited_after_it_ran_is_refused(database_url, tmp_path):
+    folder = Path(shutil.copytree(ROOT / "functions/migrate/sql", tmp_path / "sql"))
+    with closing(connect(database_url)) as connection:
+        assert migrations.pending(connection, migrations.load(folder)) == []
+        first = next(folder.glob("0001*.sql"))
+        first.write_text(first.read_text() + "-- edited\n")
+        with pytest.raises(migrations.MigrationError, match="edited after it was applied"):
+            migrations.migrate(connection, migrations.load(folder))
