@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.stack.conftest import HEADER, Stack, rows, table, wait_for
+from tools import smoke
 
 FEATURE = {
     "type": "Feature",
@@ -219,3 +220,10 @@ def test_a_wrong_parameter_is_named(stack):
     status, problem = stack.get("/aggregated-data", dataset="earthquakes", bbox="1,2,3")
     assert status == 400
     assert problem["parameter"] == "bbox"
+
+
+def test_the_smoke_test_of_a_deployment_passes_here_and_fails_where_nothing_answers(stack, monkeypatch):
+    s3 = stack.s3
+    monkeypatch.setattr(smoke.boto3, "client", lambda *_, **__: s3)
+    assert smoke.smoke(stack.bucket, stack.addresses["api"], patience_s=30)
+    assert not smoke.smoke(stack.bucket, "http://127.0.0.1:9", patience_s=0)
