@@ -117,8 +117,8 @@ unit: setup ## Unit tests
 integration: setup ## Tests on a real PostGIS
 	@$(PY) -m pytest -q tests/packaging tests/integration
 
-soak: setup ## The test of concurrent workers, much larger: make soak [N=20]
-	@GEODROP_SOAK=$(or $(N),20) $(PY) -m pytest -q tests/integration/test_concurrency.py
+soak: setup ## The tests of concurrent and of killed workers, much larger: make soak [N=20]
+	@GEODROP_SOAK=$(or $(N),20) $(PY) -m pytest -q tests/integration/test_concurrency.py tests/integration/test_kills.py
 
 stack-test: setup ## Tests on a running stack: the one GEODROP_STACK names, or one of their own
 	@$(PY) -m pytest -q tests/stack

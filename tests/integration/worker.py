@@ -1,9 +1,10 @@
 """A worker process of the tests: ingests the events of a list one after the other, and can be killed on the way.
 
-`python -m tests.integration.worker URL FOLDER EVENTS [POINT]`. FOLDER is a bucket that processes share
-(`DiskBucket`); EVENTS is a JSON file. POINT is `CALL:N[:after]`: the process kills itself at the Nth call, where
-CALL is `run` (statements), `chunk` (pieces of COPY data) or `end` (after the commit, before the answer).
-Every line of output is one event's outcome, or the SQLSTATE that it met before it was tried again.
+`python -m tests.integration.worker URL FOLDER EVENTS [POINT]`, or `main_into` for multiprocessing. FOLDER is a
+bucket that processes share (`DiskBucket`); EVENTS is a JSON file. POINT is `CALL:N[:after]`: the process kills
+itself at the Nth call, where CALL is `run` (statements), `chunk` (pieces of COPY data) or `end` (after the commit,
+before the answer). POINT `trace` tells the statements instead. Every line of output is one event's outcome, or the
+SQLSTATE that it met before it was tried again.
 """
 
 import itertools
@@ -143,6 +144,12 @@ def main(url: str, folder: str, events: str, point: str = "") -> None:
             break
     if trace:
         tell(statements=trace.statements)
+
+
+def main_into(out: str, *arguments: str) -> None:
+    """As `main`, for multiprocessing; what it tells goes to a file."""
+    with Path(out).open("w") as sys.stdout:
+        main(*arguments)
 
 
 if __name__ == "__main__":
