@@ -9,11 +9,32 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from hypothesis import settings
 
 from local.postgres import Cluster, connect
 from tests.require import require as require_tools
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The short form of a property test always takes the same examples: a change is judged by itself, not by luck. The
+# long form, GEODROP_PROPERTY_EXAMPLES=.., takes new ones each time.
+settings.register_profile("same", derandomize=True)
+if "GEODROP_PROPERTY_EXAMPLES" not in os.environ:
+    settings.load_profile("same")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, keep each folder's tests in one process: what a folder's fixtures start is started once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT / "tests").parts[0]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests noted with `record_property("notice", ...)`."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "notice":
+                terminalreporter.write_line(str(value))
 
 
 @pytest.fixture(scope="session")

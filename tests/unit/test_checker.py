@@ -117,7 +117,7 @@ def same(cell: str) -> object:
     """A COPY cell as what PostgreSQL makes of it: 5., 5.0 and 05 are one number, Z and +00:00 one zone."""
     cell = cell.strip("\n")
     try:
-        return float(cell)
+        return repr(float(cell))  # as text: NaN is the same as NaN here
     except ValueError:
         return cell.upper().replace("Z", "+00:00").replace(" ", "T") if cell[:1].isdigit() else cell
 
