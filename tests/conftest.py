@@ -23,6 +23,7 @@ if "GEODROP_PROPERTY_EXAMPLES" not in os.environ:
     settings.load_profile("same")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n`, keep each folder's tests in one process: what a folder's fixtures start is started once."""
     for item in items:
