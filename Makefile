@@ -109,7 +109,7 @@ lint: setup ## Check format, lint and types
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/mypy
 
 test: lint chromium ## Lint and run all tests that need no Terragrunt environment
-	@$(PY) -m pytest -q -n 2 --dist loadgroup $(QUICK_TESTS)
+	@$(PY) -m pytest -q -n 2 $(QUICK_TESTS)
 
 unit: setup ## Unit tests
 	@$(PY) -m pytest -q tests/unit
