@@ -1,10 +1,11 @@
 """Checking rows: the contract's Cerberus schema, compiled to positional Python.
 
-Cerberus is the source of truth, at about 4,000 rows a second. ``Checker`` generates from the same schema a
-function that works on raw positional rows and appends PostgreSQL COPY lines. The generated code may only
-accept what Cerberus accepts; a row it does not accept goes to Cerberus, which gives the verdict and the
-reasons. So a fault in the generated code could cost time, and a wrong *acceptance* is what the property
-tests look for. A schema with a rule that is not compiled is checked by Cerberus alone, and ``notice`` says so.
+Cerberus is the source of truth, at about 4,000 rows a second. ``Checker`` makes from the same schema a check of
+whole columns of a batch (``columns``) and generates a function that goes row by row, for batches that are not
+right or not uniform; both work on raw positional rows and append PostgreSQL COPY lines. They may only accept
+what Cerberus accepts; a row they do not accept goes to Cerberus, which gives the verdict and the reasons. So a
+fault in them could cost time, and a wrong *acceptance* is what the property tests look for. A schema with a
+rule that is not compiled is checked by Cerberus alone, and ``notice`` says so.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from typing import Any
 
+from geodrop.columns import REFUSALS, Check, column
 from geodrop.contract import Contract
 from geodrop.rules import (
     COERCIONS,
@@ -32,6 +35,8 @@ NULL = "\\N"
 RAW_LIMIT = 500
 """Characters of a rejected row that are kept."""
 _MEMO_LIMIT = 4096
+_ROWWISE = 15
+"""Batches that go row by row after one that had to, before whole columns are tried again."""
 _COMPILED_RULES = frozenset(
     [
         "type",
@@ -151,6 +156,9 @@ class Checker:
         self.copy_columns = [name for name, _ in self._roles] + (["n"] if contract.mode == "latest" else [])
         self._fast: Callable[[Sequence[Any], list[str], list[int], int], None] | None = None
         self._passes: dict[str, Callable[[object], bool]] = {}
+        self._columns: list[tuple[int, Check]] = []
+        self._absent: dict[str, str] = {}
+        self._rowwise = 0
         if compiled:
             try:
                 self._compile()
@@ -160,7 +168,7 @@ class Checker:
     # -- checking -----------------------------------------------------------------------------------------
 
     def check(self, rows: Sequence[Any], lines: list[str], bad: list[int], first: int) -> None:
-        """Append a COPY line for each row that passes and, to ``bad``, the index of each that does not.
+        """Append the COPY lines of the rows that pass and, to ``bad``, the index of each that does not.
 
         Parameters
         ----------
@@ -169,6 +177,37 @@ class Checker:
         first
             Number of the first of these rows in the file: the order of rows in mode latest.
         """
+        if self._rowwise:
+            self._rowwise -= 1
+        else:
+            whole = self.check_columns(rows, first)
+            if whole is not None:
+                lines.append(whole)
+                return
+            self._rowwise = _ROWWISE
+        self.check_rows(rows, lines, bad, first)
+
+    def check_columns(self, rows: Sequence[Any], first: int) -> str | None:
+        """The COPY lines of all rows; None where they have to go row by row."""
+        if self._fast is None or not rows:
+            return None
+        try:
+            values = list(zip(*rows, strict=True))
+            if len(values) != self.width:
+                return None
+            checked = {at: check(values[at]) for at, check in self._columns}
+        except REFUSALS:
+            return None
+        cells: list[Iterable[str]] = [
+            checked[self._position[field]] if field in self._position else repeat(self._absent[field])
+            for _, field in self._roles
+        ]
+        if self.contract.mode == "latest":
+            cells.append(map(str, range(first, first + len(rows))))
+        return "\n".join(map("\t".join, zip(*cells, strict=False))) + "\n"
+
+    def check_rows(self, rows: Sequence[Any], lines: list[str], bad: list[int], first: int) -> None:
+        """As ``check``, row by row."""
         if self._fast is not None:
             self._fast(rows, lines, bad, first)
         else:
@@ -263,13 +302,16 @@ class Checker:
                     raise _NotCompiledError(f"required field {field} has no column")
                 body += [f"t{index} = {outcome!r}"]
                 self._passes[field] = lambda _value: True
+                self._absent[field] = outcome
                 continue
             block = self._block(index, field, constants)
-            predicate = ["def passes(v):", *_indented([f"v{index} = v", "try:", *_indented(block), *_fails("False")])]
+            checking = [f"def one(v{index}):", f"    t{index} = ''", *_indented(block), f"    return t{index}"]
             scope: dict[str, Any] = dict(constants)
-            exec("\n".join(_with_return(predicate)), scope)  # noqa: S102  generated from a checked contract
-            self._passes[field] = self._predicate(scope["passes"])
-            body += self._memoised(index, field, block, constants)
+            exec("\n".join(checking), scope)  # noqa: S102  generated from a checked contract
+            one: Callable[[object], object] = scope["one"]
+            self._passes[field] = self._predicate(one)
+            self._columns.append((self._position[field], self._column(index, field, one, constants)))
+            body += self._memoised(index, field, block, one, constants)
         targets = [f"_{at}" for at in range(self.width)]
         for index, field in enumerate(self.contract.schema):
             if field in self._position:
@@ -292,10 +334,24 @@ class Checker:
         exec("\n".join(source), scope)  # noqa: S102  generated from a checked contract
         self._fast = scope["check"]
 
-    def _predicate(self, passes: Callable[[object], bool]) -> Callable[[object], bool]:
-        if not self.text:
-            return passes
-        return lambda value: passes("" if value is None else value)
+    def _predicate(self, one: Callable[[object], object]) -> Callable[[object], bool]:
+        def passes(value: object) -> bool:
+            try:
+                one("" if self.text and value is None else value)
+            except (ValueError, TypeError, AttributeError, OverflowError):
+                return False
+            return True
+
+        return passes
+
+    def _column(self, index: int, field: str, one: Callable[[object], object], constants: Mapping[str, Any]) -> Check:
+        rules = self.contract.schema[field]
+        epoch = None
+        if rules["type"] == "datetime" and uses_epoch(self.contract, field):
+            epoch = (constants[f"low{index}"], constants[f"high{index}"], _EPOCHS[rules["coerce"]][0])
+        null = self._outcome(field, None) if self.text else None
+        repeats = field == self.contract.category
+        return column(rules, one, null, escape, text=self.text, epoch=epoch, repeats=repeats)
 
     def _outcome(self, field: str, value: object) -> str | None:
         """What stands in the COPY line for an absent or null value; None where Cerberus rejects it."""
@@ -465,21 +521,19 @@ class Checker:
             f"{t} = {n} if {n}.isalnum() else escape({n})",
         ]
 
-    def _memoised(self, index: int, field: str, block: list[str], constants: dict[str, Any]) -> list[str]:
+    def _memoised(
+        self, index: int, field: str, block: list[str], one: Callable[[object], Any], constants: dict[str, Any]
+    ) -> list[str]:
         """The same check, remembered per raw value where values repeat: categories and closed lists."""
         rules = self.contract.schema[field]
         repeats = field == self.contract.category or "allowed" in rules
         # Not with coerce text: to a dict, True and 1.0 are the same key as 1.
         if rules["type"] != "string" or not repeats or "text" in rules.get("coerce", ""):
             return block
-        scope = dict(constants)
-        filling = [f"def fill(v{index}):", f"    t{index} = ''", *_indented(block), f"    return t{index}"]
-        exec("\n".join(filling), scope)  # noqa: S102  generated from a checked contract
-        fill: Callable[[object], str] = scope["fill"]
         memo: dict[object, str] = {}
 
         def remember(value: object) -> str:
-            cell = fill(value)
+            cell: str = one(value)
             if len(memo) >= _MEMO_LIMIT:
                 memo.clear()
             memo[value] = cell
@@ -492,11 +546,3 @@ class Checker:
 
 def _indented(lines: Iterable[str], by: int = 4) -> list[str]:
     return [" " * by + line for line in lines]
-
-
-def _fails(value: str) -> list[str]:
-    return [f"except (ValueError, TypeError, AttributeError, OverflowError): return {value}"]
-
-
-def _with_return(lines: list[str]) -> list[str]:
-    return [*lines, "    return True"]

@@ -95,29 +95,49 @@ def contract(field: dict[str, object], *, text: bool, role: str = "") -> Contrac
 
 
 def compare(of: Contract, values: list[object], *, text: bool) -> None:
+    """Hold both compiled ways, by column and by row, to Cerberus."""
     columns = ["lon", "lat", "time", "field"]
     compiled, reference = Checker(of, columns, text=text), Checker(of, columns, text=text, compiled=False)
     assert compiled.notice is None
+    rows: list[list[object]] = []
+    accepted: list[str] = []
+    refused: list[object] = []
     for value in values:
         if text and isinstance(value, str) and ("\0" in value or "\ud800" in value):
             continue  # such rows of a CSV file never reach the compiled checker
         row = ["1.5", "2.5", "2018-02-07T01:26:13Z", value] if text else [1.5, 2.5, "2018-02-07T01:26:13Z", value]
         lines: list[str] = []
         bad: list[int] = []
-        compiled.check([row], lines, bad, 0)
+        compiled.check_rows([row], lines, bad, 0)
         line, rejects = reference.examine(row, 0)
+        whole = compiled.check_columns([row], 0)
         assert bool(bad) == (line is None), (dict(of.schema["field"]), value, rejects)
         if bad:
             assert compiled.examine(row, 0) == (None, rejects)
+            assert whole is None, (dict(of.schema["field"]), value, rejects)
+            refused = row
         elif line is not None:
-            assert [same(cell) for cell in lines[0].split("\t")] == [same(cell) for cell in line.split("\t")]
+            accepted.append(line)
+            rows.append(row)
+            assert cells(lines[0]) == cells(line)
+            assert whole is None or cells(whole) == cells(line)
+    if refused:
+        at = len(rows) // 2
+        assert compiled.check_columns([*rows[:at], refused, *rows[at:]], 0) is None
+    together = compiled.check_columns(rows, 0)
+    if together is not None:
+        assert [cells(line) for line in together.splitlines()] == [cells(line) for line in accepted]
+
+
+def cells(line: str) -> list[object]:
+    return [same(cell) for cell in line.split("\t")]
 
 
 def same(cell: str) -> object:
     """A COPY cell as what PostgreSQL makes of it: 5., 5.0 and 05 are one number, Z and +00:00 one zone."""
     cell = cell.strip("\n")
     try:
-        return repr(float(cell))  # as text: NaN is the same as NaN here
+        return repr(float(cell) + 0)  # as text: NaN is the same as NaN here, and -0 as 0 in the database
     except ValueError:
         return cell.upper().replace("Z", "+00:00").replace(" ", "T") if cell[:1].isdigit() else cell
 
