@@ -126,6 +126,15 @@ def test_tiles_use_indexes(million, zoom, x, y):
         check(scanned(reader, query.tile(query.parse(CONTRACT, asked), number, zoom, x, y)))
 
 
+@pytest.mark.parametrize("asked", [{}, ONE, AREA, TOWN, AREA | {"sortby": "-count"}], ids=str)
+def test_all_time_is_not_looked_for_among_the_hours(million, asked):
+    reader, number = million
+    parsed = query.parse(CONTRACT, asked)
+    for statement in (query.cells(parsed, number, form="geojson"), query.tile(parsed, number, 2, 1, 1)):
+        found = reader.run(query.Statement(f"explain {statement.sql}", statement.values))
+        assert any("aggregate_whole" in line for (line,) in found)
+
+
 def test_near_finds_its_cells_by_the_spatial_index(million):
     reader, number = million
     statement = query.cells(query.parse(CONTRACT, NEAR), number, form="geojson")
