@@ -36,6 +36,7 @@ FUNCTIONS = state.ROOT / "functions"
 _WATCHED = (FUNCTIONS, state.ROOT / "datasets")
 _LOOK_EVERY_S = 0.4
 _MOST_HEAD = 32 * 1024
+_MOST_BODY = 1024 * 1024
 # Lambda's limit on what a function may answer.
 _MOST_ANSWER = 6 * 1024 * 1024
 _CORS = "access-control-allow-origin: *\r\naccess-control-expose-headers: etag,link\r\n"
@@ -85,25 +86,36 @@ class Connection(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Answer each request that is complete; a body is read and left alone, since no route takes one."""
         self._received += data
         while not self._transport.is_closing():
             head, end, rest = self._received.partition(b"\r\n\r\n")
             if not end:
                 if len(head) > _MOST_HEAD:
-                    self._transport.write(_bare(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
-                    self._transport.close()
-                return
-            self._received = rest
+                    self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                break
             try:
                 method, target, headers = _parse(head.decode("latin-1"))
+                length = _length(headers)
             except ValueError:
-                self._transport.write(_bare(HTTPStatus.BAD_REQUEST))
+                self._refuse(HTTPStatus.BAD_REQUEST)
+                break
+            if length > _MOST_BODY:
+                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+                break
+            if len(rest) < length:
+                break
+            self._received = rest[length:]
+            answer = self._answer(method, target, headers)
+            # What follows the head of an answer to HEAD would be taken for the next answer.
+            self._transport.write(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == "HEAD" else answer)
+            if headers.get("connection", "").lower() == "close":
                 self._transport.close()
-                return
-            self._transport.write(self._answer(method, target, headers))
-            if headers.get("connection", "").lower() == "close" or headers.get("content-length", "0") != "0":
-                self._transport.close()
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer what is no request of ours and end the connection: where the next one begins is not known."""
+        self._transport.write(_bare(status, "connection: close\r\n"))
+        self._transport.close()
 
     def _answer(self, method: str, target: str, headers: dict[str, str]) -> bytes:
         path, _, query = target.partition("?")
@@ -144,7 +156,8 @@ class Connection(asyncio.Protocol):
         lines = "".join(f"{name}: {value}\r\n" for name, value in answer["headers"].items())
         if "origin" in headers:
             lines += _CORS
-        if status != HTTPStatus.NOT_MODIFIED:
+        # What a HEAD leaves out has no length here either: it is not made.
+        if status != HTTPStatus.NOT_MODIFIED and method != "HEAD":
             lines += f"content-length: {len(body)}\r\n"
         return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}\r\n".encode("latin-1") + body
 
@@ -163,6 +176,16 @@ def _parse(head: str) -> tuple[str, str, dict[str, str]]:
         name, value = name.lower(), value.strip()
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return method, target, headers
+
+
+def _length(headers: dict[str, str]) -> int:
+    """How many bytes of body follow. Raises ValueError where that is not said as a number."""
+    if "transfer-encoding" in headers:
+        raise ValueError(headers["transfer-encoding"])
+    text = headers.get("content-length", "0")
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
 
 
 def _bare(status: HTTPStatus, headers: str = "") -> bytes:

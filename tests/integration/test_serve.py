@@ -1,6 +1,7 @@
 """`make serve`: requests become events and answers HTTP, connections are kept, files that change are taken up."""
 
 import gzip
+import http.client
 import json
 import os
 import re
@@ -99,10 +100,43 @@ def test_it_answers_as_the_function_does(start, pipeline: Pipeline):
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nx: " + b"x" * 40_000, 431),
         (get("/health", method="POST"), 404),
+        (get("/health", "Content-Length: -1"), 400),
+        (get("/health", "Content-Length: 9999999"), 413),
+        (get("/health", "Transfer-Encoding: chunked"), 400),
     ],
 )
 def test_what_is_no_request_is_refused(start, sent: bytes, status: int):
     assert talk(start("--no-reload"), sent).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_every_answer_says_where_it_ends(start):
+    url = start("--no-reload")
+    tag = re.search(rb"etag: (.*)\r", talk(url, get("/openapi.json")))[1].decode()
+    asked = [
+        ("/health", 200, []),
+        ("/health", 200, ["Content-Length: 5"]),  # no route takes a body; it is not the next request
+        ("/openapi.json", 304, [f"If-None-Match: {tag}"]),
+        ("/nowhere", 404, []),
+        ("/aggregated-data", 400, []),
+        ("/aggregated-data/tiles/0/0/0?dataset=earthquakes-csv", 200, []),
+    ]
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)) as connection:
+        for _ in range(3):
+            for path, status, headers in asked:
+                for method in ("GET", "HEAD", "OPTIONS"):
+                    body = b"x" * 5 if headers and "Length" in headers[0] else None
+                    given = dict(line.split(": ", 1) for line in headers)
+                    connection.request(method, path, body=body, headers=given)
+                    answer = connection.getresponse()
+                    answer.read()
+                    assert answer.status == (204 if method == "OPTIONS" else status)
+                    assert not answer.will_close
+        kept = connection.sock
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
+        assert connection.sock is kept
+    for path in ("/nowhere", "/health", "/", "/aggregated-data"):
+        assert talk(url, get(path, method="HEAD")).endswith(b"\r\n\r\n"), "a body after the head of HEAD"
 
 
 def test_workers_share_the_port(start):
