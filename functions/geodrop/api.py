@@ -38,6 +38,8 @@ _GZIP_FROM = 1024
 _SUMMARIES = 16
 """GET /datasets: at how many categories a dataset's summary stops."""
 _STATEMENT_TIMEOUT_S = 20
+_SILENCE_S = 22
+"""When the server is taken for gone: it would have ended the statement by itself; Lambda ends us after 29 s."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,10 @@ class Database:
         """Rows of a statement; a connection found dead is made anew, once."""
         try:
             return self._run(statement)
-        except (InterfaceError, OSError):
+        except (InterfaceError, OSError) as error:
             self._kept.drop()
+            if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
+                raise  # there is no time left to ask again
             return self._run(statement)
         except DatabaseError as error:
             if code_of(error).startswith(("57P", "08")):  # the server was shut down or restarted
@@ -101,6 +105,7 @@ class Database:
         connection = self._kept.get()
         if connection is not self._connection:
             self._connection, self._prepared = connection, {}
+            connection._usock.settimeout(_SILENCE_S)  # noqa: SLF001  pg8000 has no other way
             # Plans depend much on the values: a world map and a street want different ones.
             connection.run(
                 f"set plan_cache_mode = force_custom_plan; set statement_timeout = '{_STATEMENT_TIMEOUT_S}s';"

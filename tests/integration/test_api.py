@@ -4,11 +4,13 @@ import base64
 import gzip
 import json
 from collections.abc import Callable
+from contextlib import closing
 from urllib.parse import urlencode
 
 import pytest
 
 from geodrop import api, grid, package, parameters
+from geodrop.database import connect
 from tests.integration.conftest import HEADER, Pipeline, collection, csv_rows, feature
 
 CSV = "landing/earthquakes-csv/"
@@ -394,3 +396,15 @@ def test_a_query_that_takes_too_long_is_a_504(get: Get, loaded: Pipeline, monkey
     answer = get("/aggregated-data", dataset="earthquakes-csv", level=3)
     assert (answer["statusCode"], answer["json"]["title"]) == (504, "Took too long")
     assert "pg_sleep" not in answer["data"].decode()
+
+
+def test_a_server_that_says_nothing_is_a_503_and_then_asked_on_another_connection(
+    get: Get, loaded: Pipeline, monkeypatch
+):
+    monkeypatch.setattr(api, "_SILENCE_S", 0.5)  # less than the statement may take: nothing is heard meanwhile
+    with closing(connect(loaded.url)) as connection:
+        connection.run("begin; lock table geodrop.dataset in access exclusive mode")
+        answer = get("/aggregated-data", dataset="earthquakes-csv")
+        assert (answer["statusCode"], answer["json"]["title"]) == (503, "Database unavailable")
+        connection.run("rollback")
+    assert get("/aggregated-data", dataset="earthquakes-csv")["statusCode"] == 200
