@@ -3,7 +3,8 @@
 What keeps it exact whatever the order, duplicates, crashes and concurrency (each has its test):
 
 - everything about an object happens under a transaction lock on its key, and in one transaction;
-- aggregates are touched last, in one statement and in key order, so that writers queue instead of deadlocking;
+- aggregates are touched late, in one statement and in one order, so that writers queue instead of deadlocking; what
+  most files share (coarse levels, sums over all time, outlines of cells) comes last and is held but briefly;
 - where something is taken back, the touched aggregates are locked first, and recomputed by *later*
   statements: under READ COMMITTED each sees what was committed before its own start;
 - sums are of integers, so no order of addition shows;
@@ -80,6 +81,8 @@ _ADDED = """
 _SET = ", ".join(f"{name} = r.{name}" for name in MEASURES.split(", "))
 _ALL_TIME = "'-infinity'::timestamptz"
 """The bucket of the sums over all time: a map of everything reads one row a cell and category, however long it runs."""
+_ORDER = f"bucket = {_ALL_TIME}, level desc, {_KEY}"
+"""The order in which every writer locks aggregates."""
 _FITS_SQUARED = 3_000_000_000
 """Integers up to this have squares that fit 64 bits; PostgreSQL's sum of those is exact."""
 _CONFLICT = "on conflict (dataset_id, level, x, y, bucket, category)"
@@ -321,20 +324,20 @@ def _apply(connection: Connection, contract: Contract, entry: Entry, source: str
     ``source`` holds what the object adds now, ``finest`` selects it summed by key.
     """
     names = {"dataset": entry.dataset_id, "object": entry.object_id}
-    outline(connection, contract, source, object=entry.object_id)
     taken_back = connection.run("select exists (select from touched)")
     if taken_back and taken_back[0][0]:
         connection.run(f"insert into touched ({_KEY}) select {_KEY} from {source}", object=entry.object_id)
         recompute(connection, contract, entry.dataset_id)
-        return
-    # One statement, in key order, for all levels: concurrent writers wait for one another and never in a circle.
-    connection.run(
-        f"{_pyramid(contract, finest)}"
-        f" insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {MEASURES})"
-        f" select cast(:dataset as smallint), level, {_KEY}, {MEASURES} from pyramid"
-        f" order by level, {_KEY} {_CONFLICT} do update set {_ADDED}",
-        **names,
-    )
+    else:
+        # One statement, in one order, for all levels: concurrent writers wait for one another and never in a circle.
+        connection.run(
+            f"{_pyramid(contract, finest)}"
+            f" insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {MEASURES})"
+            f" select cast(:dataset as smallint), level, {_KEY}, {MEASURES} from pyramid"
+            f" order by {_ORDER} {_CONFLICT} do update set {_ADDED}",
+            **names,
+        )
+    outline(connection, contract, source, object=entry.object_id)
 
 
 def _pyramid(contract: Contract, finest: str) -> str:
@@ -374,16 +377,16 @@ def outline(connection: Connection, contract: Contract, source: str, **values: o
 def recompute(connection: Connection, contract: Contract, dataset: int | None) -> None:
     """Recompute the aggregates of the touched keys from what is stored, exactly, while others write.
 
-    First every touched key is locked in key order (a key that is not there is made, so that there is a row
+    First every touched key is locked in the usual order (a key that is not there is made, so that there is a row
     to lock). Only then, in new statements, the finest level is summed anew, and from it the coarser ones.
     """
     connection.run(
         f"insert into geodrop.aggregate as a (dataset_id, level, {_KEY}, {MEASURES})"
-        " select distinct cast(:dataset as smallint), l.level::smallint, t.x >> l.up, t.y >> l.up,"
-        f"   {bucket_of('t')}, t.category, 0::bigint, 0::bigint, 0::numeric, 0::numeric, null::bigint,"
-        f"   null::bigint, 0::numeric, 0::numeric, {_ALL_TIME}, {_ALL_TIME}"
-        f" from touched as t cross join (values {targets(contract)}) as l (level, up, total)"
-        f" order by 1, 2, 3, 4, 5, 6 {_CONFLICT} do update set count = a.count",
+        f" select cast(:dataset as smallint), level, {_KEY}, 0, 0, 0, 0, null, null, 0, 0, {_ALL_TIME}, {_ALL_TIME}"
+        " from (select distinct l.level::smallint as level, t.x >> l.up as x, t.y >> l.up as y,"
+        f"     {bucket_of('t')} as bucket, t.category"
+        f"   from touched as t cross join (values {targets(contract)}) as l (level, up, total)) as k"
+        f" order by {_ORDER} {_CONFLICT} do update set count = a.count",
         dataset=dataset,
     )
     table, measures = (
