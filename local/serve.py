@@ -37,6 +37,7 @@ _WATCHED = (FUNCTIONS, state.ROOT / "datasets")
 _LOOK_EVERY_S = 0.4
 _MOST_HEAD = 32 * 1024
 _MOST_BODY = 1024 * 1024
+_WAITING = 512
 # Lambda's limit on what a function may answer.
 _MOST_ANSWER = 6 * 1024 * 1024
 _CORS = "access-control-allow-origin: *\r\naccess-control-expose-headers: etag,link\r\n"
@@ -210,7 +211,9 @@ def work(listening: socket.socket) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        server = await loop.create_server(lambda: Connection(routes, handle), sock=listening)
+        # asyncio takes as many connections at once as its backlog: a few, so that each worker gets its share.
+        server = await loop.create_server(lambda: Connection(routes, handle), sock=listening, backlog=4)
+        listening.listen(_WAITING)
         await stop.wait()
         server.close()
 
@@ -247,7 +250,7 @@ def serve(port: int, workers: int, *, reload: bool) -> None:
             listening.bind((HOST, port))
         except OSError as error:
             raise ServeError(f"port {port} is taken: make serve PORT=8081") from error
-        listening.listen(512)
+        listening.listen(_WAITING)
         address = f"http://{HOST}:{listening.getsockname()[1]}"
         environment = os.environ | {"GEODROP_DATABASE_URL": database_url(), "GEODROP_PUBLIC_URL": address}
         command = [sys.executable, "-m", "local.serve", "--socket", str(listening.fileno())]
