@@ -111,10 +111,13 @@ def _rejects_of(validator: RowValidator) -> list[Reject]:
     found: dict[str, list[Reject]] = {}
     for error in validator._errors:  # noqa: SLF001  the rule's name is nowhere else
         field = str(error.document_path[0]) if error.document_path else ""
-        told = validator.errors.get(field, [])
-        at = len(found.setdefault(field, []))
-        reason = str(told[at]) if at < len(told) else "is not as the schema says"
-        found[field].append(Reject(field, error.rule or "value", reason.partition(" cannot be coerced: ")[2] or reason))
+        if error.is_group_error:  # of a list's or an object's members
+            reason = str(validator.errors.get(field, ["is not as the schema says"])[0])
+        else:
+            reason = validator.error_handler._format_message(field, error)  # noqa: SLF001  .errors copies all, twice
+        found.setdefault(field, []).append(
+            Reject(field, error.rule or "value", reason.partition(" cannot be coerced: ")[2] or reason)
+        )
     rejects: list[Reject] = []
     for reasons in found.values():
         null = [one for one in reasons if one.rule == "nullable"]
@@ -147,12 +150,7 @@ class Checker:
         self._validator = contract.validator()
         self._one_field: dict[str, RowValidator] = {}
         self._known_reasons: dict[tuple[str, type, object], list[Reject]] = {}
-        roles = [contract.longitude, contract.latitude, contract.time, contract.category, contract.value]
-        names = ["longitude", "latitude", "time", "category", "value"]
-        if contract.mode == "latest":
-            roles += [contract.id, contract.updated]
-            names += ["id", "updated"]
-        self._roles = [(name, role) for name, role in zip(names, roles, strict=True) if role is not None]
+        self._roles = self.written()
         self.copy_columns = [name for name, _ in self._roles] + (["n"] if contract.mode == "latest" else [])
         self._fast: Callable[[Sequence[Any], list[str], list[int], int], None] | None = None
         self._passes: dict[str, Callable[[object], bool]] = {}
@@ -164,6 +162,13 @@ class Checker:
                 self._compile()
             except _NotCompiledError as reason:
                 self.notice = f"dataset {contract.name} is checked by Cerberus alone, row by row: {reason}"
+
+    def written(self) -> list[tuple[str, str]]:
+        """What a COPY line holds: the stage's columns, each with the field it takes."""
+        roles = ["longitude", "latitude", "time", "category", "value"]
+        roles += ["id", "updated"] if self.contract.mode == "latest" else []
+        fields = [(role, getattr(self.contract, role)) for role in roles]
+        return [(role, field) for role, field in fields if field is not None]
 
     # -- checking -----------------------------------------------------------------------------------------
 

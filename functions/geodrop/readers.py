@@ -150,7 +150,11 @@ class _Csv:
         for rows in self._rows(BATCH_ROWS):
             clean = not self._dirty_since
             self._dirty_since = self._dirty
-            yield Batch([row for row in rows if row] if [] in rows else rows, clean, _line_counter(rows, before))
+            yield Batch(
+                [row for row in rows if row] if [] in rows else rows,
+                clean,
+                _line_counter(rows, before, self._reader.line_num),
+            )
             before = self._reader.line_num
 
     def _rows(self, count: int) -> Iterator[list[list[str]]]:
@@ -203,18 +207,20 @@ class _Csv:
         return io.StringIO(text, newline="")
 
 
-def _line_counter(rows: Sequence[Sequence[str]], before: int) -> Callable[[int], int]:
+def _line_counter(rows: Sequence[Sequence[str]], before: int, after: int) -> Callable[[int], int]:
     """Where row ``i`` of the non-empty ones begins; a row can span lines inside quotes."""
+    if after - before == len(rows) and [] not in rows:
+        return lambda index: before + 1 + index
+    starts: list[int] = []
 
     def line(index: int) -> int:
-        at, seen = before + 1, 0
-        for row in rows:
-            if row:
-                if seen == index:
-                    return at
-                seen += 1
-            at += 1 + sum(cell.count("\n") or cell.count("\r") for cell in row if "\n" in cell or "\r" in cell)
-        return at
+        if not starts:
+            at = before + 1
+            for row in rows:
+                if row:
+                    starts.append(at)
+                at += 1 + sum(cell.count("\n") or cell.count("\r") for cell in row if "\n" in cell or "\r" in cell)
+        return starts[index]
 
     return line
 
