@@ -23,7 +23,7 @@ QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/sta
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration soak stack-test plan-test browser-test chromium screenshots e2e bench lock checkov
+.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration soak property stack-test plan-test browser-test chromium screenshots e2e bench lock checkov
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -119,6 +119,10 @@ integration: setup ## Tests on a real PostGIS
 
 soak: setup ## The tests of concurrent and of killed workers, much larger: make soak [N=20]
 	@GEODROP_SOAK=$(or $(N),20) $(PY) -m pytest -q tests/integration/test_concurrency.py tests/integration/test_kills.py
+
+property: setup ## Hold the compiled checker to Cerberus on new rows each time: make property [N=100000] rows by rule
+	@GEODROP_PROPERTY_ROWS=$(or $(N),100000) GEODROP_PROPERTY_EXAMPLES=2500 \
+	  $(PY) -m pytest -q -n 2 --dist worksteal tests/unit/test_checker.py
 
 stack-test: setup ## Tests on a running stack: the one GEODROP_STACK names, or one of their own
 	@$(PY) -m pytest -q tests/stack
