@@ -11,7 +11,7 @@ FILE = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One comparison. ``ratio`` is what ``goal`` speaks of; ``holds`` whether it is met."""
+    """One comparison. ``ratio`` is what ``goal`` speaks of; ``holds`` whether it is met, None without a goal."""
 
     name: str
     ours: float
@@ -20,7 +20,12 @@ class Result:
     unit: str
     ratio: float
     goal: str
-    holds: bool
+    holds: bool | None
+    note: str = ""
+    """Where the time or the memory went."""
+
+
+HOLDS = {True: "yes", False: "**no**", None: ""}
 
 
 def merge(part: str, found: list[Result]) -> None:
@@ -43,6 +48,16 @@ def table(results: list[dict[str, object]]) -> str:
         reference = f"{one['reference']:g} {unit}, {one['reference_name']}"
         lines.append(
             f"| {one['name']} | {one['ours']:g} {unit} | {reference} | {one['ratio']:.2f} | {one['goal']} |"
-            f" {'yes' if one['holds'] else '**no**'} |"
+            f" {HOLDS[one['holds']]} |"
         )
     return "\n".join(lines)
+
+
+def notes(results: list[dict[str, object]]) -> str:
+    """Where the time went, as a list: of all that has a goal, the missed ones first."""
+    told = {}
+    for one in sorted(results, key=lambda one: one["holds"] is not False):
+        if one.get("note") and (one["holds"] is not None):
+            missed = "**goal missed:** " if one["holds"] is False else ""
+            told.setdefault(one["note"], f"- {missed}{one['name']}: {one['note']}.")
+    return "\n".join(told.values())

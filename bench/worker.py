@@ -1,22 +1,35 @@
 """Ingest files in a process of its own, and say what it took.
 
 python -m bench.worker <url> <key> <file> [<key> <file> ...]
+python -m bench.worker <url> --points <file>
+
+It connects, prints "ready", and begins when a line comes in, so that several can begin together. The second form puts
+all fields of the rows, checked, into the table ``points``, and makes no aggregates.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from geodrop.checker import Checker
 from geodrop.contract import contracts
 from geodrop.database import Kept
 from geodrop.events import ObjectEvent
-from geodrop.ingest import ingest
+from geodrop.ingest import Deadline, copy_lines, ingest
+from geodrop.load import Counts
+from geodrop.objects import CHUNK_BYTES
+from geodrop.readers import read
+
+_TABLE = re.compile(r"(copy|insert into|update|delete from) (?:geodrop\.)?(\w+)")
 
 
 class Folder:
@@ -34,24 +47,70 @@ class Folder:
         return {"Body": body, "ContentLength": path.stat().st_size, "ETag": '"x"', "LastModified": modified}
 
 
+class Points(Checker):
+    """Checks as any Checker, and writes every field."""
+
+    def written(self) -> list[tuple[str, str]]:
+        """Each field under its own name."""
+        return [(name, name) for name in self.contract.schema]
+
+
+def timed(kept: Kept) -> Counter[str]:
+    """Seconds by kind of statement, from now on."""
+    connection: Any = kept.get()
+    spent: Counter[str] = Counter()
+    run = connection.run
+
+    def timing(sql: str, *given: Any, **named: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return run(sql, *given, **named)
+        finally:
+            found = _TABLE.search(sql)
+            spent[" ".join(found.groups()) if found else "other"] += time.perf_counter() - begun
+
+    connection.run = timing
+    return spent
+
+
+def load_points(kept: Kept, path: Path) -> Counts:
+    """All fields of a CSV file's rows, checked, into the table ``points``."""
+    contract, counts = contracts()["earthquakes-csv"], Counts()
+    with path.open("rb") as file:
+        table = read(contract, iter(partial(file.read, CHUNK_BYTES), b""))
+        checker = Points(contract, table.columns, text=True)
+        lines = copy_lines(table.batches, checker, counts, Deadline())
+        kept.get().run(f"copy points ({', '.join(checker.copy_columns)}) from stdin", stream=lines)
+    return counts
+
+
 def main() -> None:
-    """Ingest the files one after another; print seconds, CPU seconds, peak memory (MB) and counts as JSON."""
+    """Do it; print seconds, CPU seconds, seconds by statement, peak memory (MB) and counts as JSON."""
     url, *pairs = sys.argv[1:]
     files = {key: Path(file) for key, file in zip(pairs[::2], pairs[1::2], strict=True)}
     kept = Kept("bench", url)
-    kept.get()
+    spent, known = timed(kept), contracts()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
     begun, cpu = time.perf_counter(), time.process_time()
-    outcomes = [
-        ingest(kept, Folder(files), ObjectEvent("bench", key, removed=False, sequencer=""), contracts())
-        for key in files
-    ]
+    counts: list[Any] = []
+    if "--points" in files:
+        counts.append(load_points(kept, files["--points"]))
+    else:
+        bucket = Folder(files)
+        for key in files:
+            event = ObjectEvent("bench", key, removed=False, sequencer="")
+            counts.append(ingest(kept, bucket, event, known))
+            if counts[-1].state != "loaded":
+                raise SystemExit(f"{key} was not loaded: {counts[-1]}")
     told = {
         "seconds": time.perf_counter() - begun,
         "cpu": time.process_time() - cpu,
+        "spent": dict(spent),
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "rows": sum(outcome.rows for outcome in outcomes),
-        "rejected": sum(outcome.rejected for outcome in outcomes),
-        "states": sorted({outcome.state for outcome in outcomes}),
+        "rows": sum(one.rows for one in counts),
+        "rejected": sum(one.rejected for one in counts),
     }
     kept.drop()
     sys.stdout.write(json.dumps(told) + "\n")
