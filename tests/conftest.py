@@ -32,9 +32,9 @@ class _ByFolder(LoadScopeScheduling):
         return nodeid.split("/")[1]
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Return who deals the tests out."""
-    return _ByFolder(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """Return who deals the tests out, unless `--dist` says another way."""
+    return _ByFolder(config, log) if config.getvalue("dist") == "load" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
