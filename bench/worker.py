@@ -1,10 +1,11 @@
 """Ingest files in a process of its own, and say what it took.
 
 python -m bench.worker <url> <key> <file> [<key> <file> ...]
-python -m bench.worker <url> --points <file>
+python -m bench.worker <url> --points|--new-points <file>
 
 It connects, prints "ready", and begins when a line comes in, so that several can begin together. The second form puts
-all fields of the rows, checked, into the table ``points``, and makes no aggregates.
+all fields of the rows, checked, into the table ``points``, and makes no aggregates: into the one that is there with its
+index, or into a new one, whose index it makes afterwards.
 """
 
 from __future__ import annotations
@@ -29,7 +30,13 @@ from geodrop.load import Counts
 from geodrop.objects import CHUNK_BYTES
 from geodrop.readers import read
 
-_TABLE = re.compile(r"(copy|insert into|update|delete from) (?:geodrop\.)?(\w+)")
+POINTS = """
+create table points (time timestamptz, latitude float8, longitude float8, depth float8, mag float8, id text, type text,
+  geom geometry(point, 4326){computed})
+"""
+COMPUTED = " generated always as (st_setsrid(st_makepoint(longitude, latitude), 4326)) stored"
+INDEX = "create index on points using gist (geom)"
+_TABLE = re.compile(r"(copy|insert into|update|delete from|create index on) (?:geodrop\.)?(\w+)")
 
 
 class Folder:
@@ -73,14 +80,21 @@ def timed(kept: Kept) -> Counter[str]:
     return spent
 
 
-def load_points(kept: Kept, path: Path) -> Counts:
-    """All fields of a CSV file's rows, checked, into the table ``points``."""
+def load_points(kept: Kept, path: Path, *, new: bool) -> Counts:
+    """All fields of a CSV file's rows, checked, into the table ``points``, in one transaction."""
     contract, counts = contracts()["earthquakes-csv"], Counts()
+    run = kept.get().run
+    run("begin")
+    if new:
+        run(POINTS.format(computed=COMPUTED))
     with path.open("rb") as file:
         table = read(contract, iter(partial(file.read, CHUNK_BYTES), b""))
         checker = Points(contract, table.columns, text=True)
         lines = copy_lines(table.batches, checker, counts, Deadline())
-        kept.get().run(f"copy points ({', '.join(checker.copy_columns)}) from stdin", stream=lines)
+        run(f"copy points ({', '.join(checker.copy_columns)}) from stdin", stream=lines)
+    if new:
+        run(INDEX)
+    run("commit")
     return counts
 
 
@@ -95,8 +109,8 @@ def main() -> None:
     sys.stdin.readline()
     begun, cpu = time.perf_counter(), time.process_time()
     counts: list[Any] = []
-    if "--points" in files:
-        counts.append(load_points(kept, files["--points"]))
+    if pairs[0] in ("--points", "--new-points"):
+        counts.append(load_points(kept, Path(pairs[1]), new=pairs[0] == "--new-points"))
     else:
         bucket = Folder(files)
         for key in files:
