@@ -23,7 +23,7 @@ QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/sta
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration soak property stack-test plan-test browser-test chromium screenshots e2e bench lock checkov
+.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration soak property stack-test plan-test browser-test chromium screenshots e2e e2e-iam bench lock checkov
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -124,6 +124,9 @@ property: setup ## Hold the compiled checker to Cerberus on new rows each time: 
 	@GEODROP_PROPERTY_ROWS=$(or $(N),100000) GEODROP_PROPERTY_EXAMPLES=2500 \
 	  $(PY) -m pytest -q -n 2 --dist worksteal tests/unit/test_checker.py
 
+fuzz: setup ## Thousands of requests that schemathesis makes up, new ones each time: make fuzz [N=800] [SEED=..]
+	@GEODROP_FUZZ=$(or $(N),800) GEODROP_FUZZ_SEED=$(SEED) $(PY) -m pytest -q tests/integration/test_openapi.py -k schemathesis
+
 stack-test: setup ## Tests on a running stack: the one GEODROP_STACK names, or one of their own
 	@$(PY) -m pytest -q tests/stack
 
@@ -137,7 +140,10 @@ screenshots: setup chromium ## Write docs/screenshots/ anew
 	@$(PY) -m pytest -q tests/browser/screenshots.py
 
 e2e: setup build ## Apply one environment to the emulator and test it: make e2e ENV=dev
-	@GEODROP_ENV=$(or $(ENV),dev) $(PY) -m pytest -q tests/e2e
+	@GEODROP_ENV=$(or $(ENV),dev) $(PY) -m pytest -q tests/e2e/test_environment.py
+
+e2e-iam: setup build ## Apply live/dev where IAM is enforced, and try calls beyond the roles
+	@$(PY) -m pytest -q tests/e2e/test_permissions.py
 
 bench: setup $(BENCH_READY) ## Measure beside psql, ogr2ogr, geopandas, tipg; writes bench/results.json, docs/performance.md
 	@$(PY) bench/run.py $(if $(QUICK),--quick)
