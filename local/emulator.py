@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ REGION = "eu-central-1"
 ACCOUNT = "000000000000"
 _HOST = "127.0.0.1"
 _MARK = "GEODROP_EMULATOR"
+_ROOT = "local"  # the account's own key and its secret: they matter only where IAM is enforced
 
 
 class EmulatorError(RuntimeError):
@@ -47,23 +49,27 @@ class Emulator:
     account
         The account whose APIs can be called, twelve digits. Clients choose their account by an access key of
         twelve digits; any other key means this one.
-    settings
-        Further environment variables for MiniStack: {"AUTH": "true"} makes it enforce IAM.
+    enforce_iam
+        Whether policies are enforced, as AWS does; any call is allowed otherwise. The answers then come over TLS, with
+        a certificate of its own, since policies deny what comes without.
     """
 
-    def __init__(
-        self, directory: Path, port: int = 0, account: str = ACCOUNT, settings: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, port: int = 0, account: str = ACCOUNT, *, enforce_iam: bool = False) -> None:
         self.directory = directory.absolute()
         self.port = port
         self.account = account
-        self.settings = settings or {}
+        self.enforce_iam = enforce_iam
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The address for AWS_ENDPOINT_URL."""
-        return f"http://{_HOST}:{self.port}"
+        return f"{'https' if self.enforce_iam else 'http'}://{_HOST}:{self.port}"
+
+    @property
+    def certificate(self) -> Path:
+        """The file with the certificate that answers come with when IAM is enforced."""
+        return self.directory / "certificate.pem"
 
     @property
     def log(self) -> Path:
@@ -75,14 +81,20 @@ class Emulator:
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": self.account,
-            "AWS_SECRET_ACCESS_KEY": "local",  # any
+            "AWS_SECRET_ACCESS_KEY": _ROOT,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
+            # One is what AWS's own clients read, the other what Python and Go read.
+            **(
+                {"AWS_CA_BUNDLE": str(self.certificate), "SSL_CERT_FILE": str(self.certificate)}
+                if self.enforce_iam
+                else {}
+            ),
         }
 
     def client(self, service: str) -> Any:
         """Return a boto3 client that talks to this MiniStack."""
-        return client(service, self.url)
+        return client(service, self.url, verify=str(self.certificate) if self.enforce_iam else None)
 
     def start(self) -> None:
         """Start MiniStack and wait until it answers; do nothing when it does already.
@@ -114,7 +126,7 @@ class Emulator:
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(self.directory / "s3"),
             _MARK: str(self.directory),
-            **self.settings,
+            **(self._enforcing() if self.enforce_iam else {}),
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -179,6 +191,23 @@ class Emulator:
     ) -> None:
         self.stop()
 
+    def _enforcing(self) -> dict[str, str]:
+        """Make a certificate; return the settings that enforce IAM for all but the account's own key."""
+        key = self.directory / "key.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={_HOST}"]
+        command += ["-addext", f"subjectAltName=IP:{_HOST}", "-addext", "basicConstraints=critical,CA:TRUE"]
+        command += ["-keyout", str(key), "-out", str(self.certificate)]
+        subprocess.run(command, check=True, capture_output=True)
+        return {
+            "AUTH": "true",
+            "USE_SSL": "1",
+            "MINISTACK_SSL_CERT": str(self.certificate),
+            "MINISTACK_SSL_KEY": str(key),
+            "AWS_CA_BUNDLE": str(self.certificate),  # the functions' clients read it
+            "AWS_ACCESS_KEY_ID": _ROOT,
+            "AWS_SECRET_ACCESS_KEY": _ROOT,
+        }
+
     def _known(self) -> dict[str, Any] | None:
         try:
             known: dict[str, Any] = json.loads((self.directory / "emulator.json").read_text())
@@ -196,7 +225,8 @@ class Emulator:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2) as response:
+            context = ssl.create_default_context(cafile=self.certificate) if self.enforce_iam else None
+            with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2, context=context) as response:
                 return bool(response.status == 200)  # noqa: PLR2004
         except (OSError, urllib.error.URLError):
             return False
@@ -208,8 +238,11 @@ class Emulator:
             return ""
 
 
-def client(service: str, endpoint: str, region: str = REGION) -> Any:
-    """Return a boto3 client for a MiniStack's address and the account that is its own."""
+def client(service: str, endpoint: str, region: str = REGION, verify: str | None = None) -> Any:
+    """Return a boto3 client for a MiniStack's address and the account that is its own.
+
+    `verify` is the file of the certificate to trust; without, it is the one that AWS_CA_BUNDLE names.
+    """
     import boto3  # it takes a quarter of a second that `make down` need not wait for
     from botocore.config import Config
 
@@ -218,8 +251,9 @@ def client(service: str, endpoint: str, region: str = REGION) -> Any:
         service,
         endpoint_url=endpoint,
         region_name=region,
-        aws_access_key_id="local",  # any; one of twelve digits would choose another account
-        aws_secret_access_key="local",  # noqa: S106 (any)
+        aws_access_key_id=_ROOT,  # one of twelve digits would choose another account
+        aws_secret_access_key=_ROOT,
+        verify=verify,
         config=Config(
             s3={"addressing_style": "path"},
             retries={"total_max_attempts": 2},

@@ -83,8 +83,7 @@ class Emulated:
         self.folder = folder
         self.live = ROOT / "live" / name
         self.cluster = Cluster(folder / "postgres", auth="trust", durable=False)
-        settings = {"AUTH": "true"} if enforce_iam else {}
-        self.emulator = Emulator(folder / "emulator", account=self.account, settings=settings)
+        self.emulator = Emulator(folder / "emulator", account=self.account, enforce_iam=enforce_iam)
         self.seconds = {}
 
     def __enter__(self):
