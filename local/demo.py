@@ -7,10 +7,12 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ import yaml
 
 from local.deploy import LANDING, ROOT
 from local.emulator import client
+from local.postgres import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,6 +87,7 @@ def run(stack: dict[str, Any]) -> None:
     files = examples()
     if not files:
         raise DemoError("there is nothing under examples/")
+    _check_contracts(stack)
     print(f"\n{'object':48} {'rows':>8} {'accepted':>9} {'rejected':>9}   put to query")
     rejecting: dict[str, Any] | None = None
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -97,6 +101,22 @@ def run(stack: dict[str, Any]) -> None:
     for dataset in sorted({example.dataset for example in files}):
         _check_dataset(stack, dataset)
     _say_what_to_try(stack, rejecting)
+
+
+def _check_contracts(stack: dict[str, Any]) -> None:
+    """Data that was loaded here under another contract takes no files any more: say so before one waits for them."""
+    sys.path.insert(0, str(ROOT / "functions"))
+    from geodrop.contract import contracts
+
+    with closing(connect(stack["database_url"])) as connection:
+        stored = dict(connection.run("select name, fingerprint from geodrop.dataset") or [])
+    changed = [name for name, one in contracts().items() if stored.get(name, one.fingerprint) != one.fingerprint]
+    if changed:
+        files = ", ".join(f"datasets/{name}.yaml" for name in changed)
+        raise DemoError(
+            f"{files} changed since files were loaded here: `make reset` forgets the local data, then `make demo`"
+            " loads the examples anew"
+        )
 
 
 def ingestions(api: str, dataset: str) -> Iterator[dict[str, Any]]:
@@ -197,6 +217,7 @@ def _say_what_to_try(stack: dict[str, Any], rejecting: dict[str, Any] | None) ->
     ]
     if rejecting is not None:
         lines.insert(-1, ("which rows were rejected and why", f"curl '{api}/ingestions/{rejecting['id']}'"))
+    print(f"\nThe map: {api}/")
     print("\nTry:")
     for what, line in lines:
         print(f"  # {what}\n  {line}")

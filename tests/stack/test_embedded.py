@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ import yaml
 from local.demo import examples
 from local.deploy import Deployment, function_name
 from local.emulator import Emulator
-from local.postgres import Cluster, free_port
+from local.postgres import Cluster, connect, free_port
 from tests.stack.conftest import ROOT, Stack, local_stack, table, wait_for
 
 WARM_S = 15
@@ -77,6 +79,30 @@ def test_every_address_that_the_demo_prints_answers(folder):
     stack = Stack(addresses(folder))
     entry = wait_for(lambda: stack.entry("landing/earthquakes-csv/my file.csv"), "the uploaded file")
     assert entry["accepted"] == 3
+
+
+def test_the_map_is_at_the_address_that_the_demo_prints(folder):
+    said, _ = demo(folder)
+    [address] = [line.removeprefix("The map: ") for line in said.splitlines() if line.startswith("The map: ")]
+    with urllib.request.urlopen(address, timeout=20) as response:
+        page = response.read().decode()
+    assert response.headers["content-type"].startswith("text/html")
+    [script] = re.findall(r'<script[^>]* src="([^"]+)"', page)
+    with urllib.request.urlopen(f"{address}{script}", timeout=20) as response:
+        assert response.headers["content-type"].startswith("text/javascript")
+
+
+def test_data_of_another_contract_is_said_before_anything_waits_for_it(folder):
+    demo(folder)
+    with closing(connect(addresses(folder)["database_url"])) as connection:
+        change = "update geodrop.dataset set fingerprint = {} where name = 'earthquakes'"
+        connection.run(change.format("'x' || fingerprint"))
+        done = local_stack("demo", folder)
+        connection.run(change.format("substr(fingerprint, 2)"))
+    assert done.returncode == 1
+    assert "datasets/earthquakes.yaml changed" in done.stderr
+    assert "`make reset`" in done.stderr
+    demo(folder)
 
 
 def test_a_second_demo_is_warm_and_changes_nothing(folder):
