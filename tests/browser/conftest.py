@@ -36,7 +36,7 @@ CHROMIUM = [
 ]
 DESKTOP = {"width": 1280, "height": 800}
 SMALL = {"width": 1024, "height": 640}  # enough to test on, and half of the pixels to draw without a GPU
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1, "is_mobile": True, "has_touch": True}
 
 
 @dataclass
@@ -150,7 +150,7 @@ class Visit:
 @pytest.fixture(scope="session")
 def desktop(chromium: Browser) -> Iterator[BrowserContext]:
     """One context for most tests, so that the map's code is loaded once."""
-    context = chromium.new_context(viewport=SMALL, color_scheme="light")
+    context = chromium.new_context(viewport=SMALL, color_scheme="light", reduced_motion="reduce")
     yield context
     context.close()
 

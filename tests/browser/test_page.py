@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Route
 
 from geodrop import grid
-from tests.browser.conftest import PHONE, Visit
+from tests.browser.conftest import PHONE, SMALL, Visit
 from tests.integration.conftest import HEADER, Pipeline
 
 AREA = ("dataset", "bbox", "level")
@@ -184,9 +184,11 @@ def test_a_move_of_the_map_asks_twice_and_stale_answers_are_dropped(visit, site)
     opened.page.mouse.move(x, y)
     opened.page.mouse.down()
     opened.page.mouse.move(x - 150, y + 60, steps=3)
+    opened.page.emulate_media(reduced_motion="no-preference")  # the other tests go without motion: it takes its time
     with opened.page.expect_response("**/series?*"):  # after it has glided to a stop
         opened.page.mouse.up()
     opened.settle()
+    opened.page.emulate_media(reduced_motion="reduce")
     paths = sorted(urlsplit(url).path for url in opened.data()[before:])
     assert paths == ["/aggregated-data", "/aggregated-data/series"]
     # The first answer is held back until the second has come: what is shown is of the second.
@@ -333,7 +335,7 @@ def test_enter_picks_the_cell_in_the_middle_of_the_map(visit):
 
 
 def test_on_a_phone_the_map_and_the_controls_share_the_screen(chromium, visit):
-    context = chromium.new_context(**PHONE)
+    context = chromium.new_context(**PHONE, reduced_motion="reduce")
     opened = visit(CALIFORNIA, context=context)
     assert not opened.page.is_visible("#controls")
     assert opened.page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
@@ -407,7 +409,7 @@ def test_a_failing_api_says_what_is_wrong_and_can_be_tried_again(visit):
 
 
 def test_it_works_behind_a_stage_with_and_without_the_slash(chromium, visit, site):
-    context = chromium.new_context()
+    context = chromium.new_context(viewport=SMALL, reduced_motion="reduce")
 
     def forward(route: Route) -> None:
         route.fulfill(response=route.fetch(url=route.request.url.replace("/dev/", "/", 1).removesuffix("/dev")))
@@ -425,7 +427,7 @@ def test_it_works_behind_a_stage_with_and_without_the_slash(chromium, visit, sit
 
 
 def test_without_webgl_the_cells_are_listed(chromium, visit):
-    context = chromium.new_context()
+    context = chromium.new_context(viewport=SMALL, reduced_motion="reduce")
     context.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
     opened = visit("#dataset=earthquakes", context=context)
     assert "cannot draw the map" in opened.text("#map")
@@ -470,7 +472,7 @@ def test_a_dataset_that_only_counts_has_no_other_statistics(visit, site):
 
 
 def test_a_chosen_cell_comes_out_from_under_its_numbers(chromium, visit):
-    context = chromium.new_context(**PHONE)
+    context = chromium.new_context(**PHONE, reduced_motion="reduce")
     for opened in (visit("#dataset=earthquakes&map=6/36.5/-122"), visit(CALIFORNIA, context=context)):
         buttons = opened.page.query_selector_all(".top button")
         listed = [tuple(map(int, one.get_attribute("data-cell").split("/"))) for one in buttons]
