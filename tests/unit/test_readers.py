@@ -65,7 +65,7 @@ def test_rows_do_not_depend_on_where_the_bytes_are_cut(kind: str, packed: bool):
 def test_lines_and_malformed_rows_are_told():
     found = rows("geojsonl", [FILES["geojsonl"].encode()])
     assert [line for line, _ in found] == [1, 3, 4]
-    assert [type(row) for _, row in found] == [list, Malformed, Malformed]
+    assert [type(row) for _, row in found] == [tuple, Malformed, Malformed]
     assert [line for line, _ in rows("csv", [FILES["csv"].encode()])] == [2, 5]
 
 
