@@ -30,6 +30,11 @@ resource "aws_s3_bucket_public_access_block" "planted" {
   restrict_public_buckets = false
 }
 """
+UNENCRYPTED_BUCKET = """
+resource "aws_s3_bucket" "planted" {
+  bucket = "planted"
+}
+"""
 OPEN_TO_THE_WORLD = """
 resource "aws_vpc_security_group_ingress_rule" "planted" {
   security_group_id = aws_security_group.function.id
@@ -48,7 +53,13 @@ FAULTS = [
     ("ruff-check", "functions/geodrop/planted.py", '"""Planted."""\n\nimport os\n', "planted.py", None),
     ("ruff-format", "functions/geodrop/planted.py", '"""Planted."""\n\nx = {  "a":1 }\n', "planted.py", None),
     ("mypy", "local/planted.py", '"""Planted."""\n\nX: int = "1"\n', "local/planted.py:3", None),
-    ("checkov", "modules/ingest/main.tf", PUBLIC_BUCKET, "CKV_AWS_53", "checkov"),
+    (
+        "checkov",
+        "modules/ingest/main.tf",
+        PUBLIC_BUCKET + UNENCRYPTED_BUCKET,
+        ("CKV_AWS_53", "CKV_AWS_145"),
+        "checkov",
+    ),
     ("checkov", "modules/network/main.tf", OPEN_TO_THE_WORLD, "CKV_AWS_24", "checkov"),
     ("tflint", "modules/api/variables.tf", '\nvariable "planted" {\n  type = string\n}\n', "variables.tf", "tflint"),
     ("secrets", "local/planted.py", 'KEY = "AKIA' + 'Z7QWERTYUIOP2345"\n', "local/planted.py:1", None),
@@ -114,7 +125,8 @@ def test_a_planted_fault_is_caught_by_its_hook(clone, name, file, fault, says, p
             git(clone, "add", "--intent-to-add", "--force", str(path))
         code, output = hook(clone, name, str(path.relative_to(clone)))
         assert code != 0, output
-        assert says in output, output
+        for each in [says] if isinstance(says, str) else says:
+            assert each in output, output
     finally:
         if before is None:
             git(clone, "rm", "--quiet", "--cached", str(path))
