@@ -134,6 +134,7 @@ def test_one_bad_message_in_a_batch_does_not_hurt_the_others(stack, category, ke
     assert stack.count(category) == 2
 
 
+@pytest.mark.reconfigures
 def test_a_hopeless_file_ends_in_the_dead_letter_queue_and_blocks_nothing(stack, category, key):
     sqs = stack.aws("sqs")
     attributes = sqs.get_queue_attributes(QueueUrl=stack.queue_url, AttributeNames=["RedrivePolicy"])["Attributes"]
@@ -158,6 +159,7 @@ def test_a_hopeless_file_ends_in_the_dead_letter_queue_and_blocks_nothing(stack,
     assert stack.count(category) == 5
 
 
+@pytest.mark.reconfigures
 def test_a_key_under_no_dataset_fails_with_its_reason(stack, category):
     stray = f"landing/no-such-dataset/{category}.csv"
     with stack.quick_retries():
