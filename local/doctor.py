@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,15 @@ from pathlib import Path
 
 from local import state
 from local.postgres import find_postgis
+
+_HOOK_TOOLS = {
+    "actionlint": "make setup where go is on PATH, or mise install",
+    "tflint": "make setup where go is on PATH, or mise install",
+    "checkov": "make checkov",
+    "shellcheck": "make setup",
+    "zizmor": "make setup",
+    "detect-secrets": "make setup",
+}
 
 
 def _version(*command: str) -> str | None:
@@ -23,6 +33,13 @@ def _version(*command: str) -> str | None:
     return lines[0] if lines and done.returncode == 0 else None
 
 
+def _at_least(least: tuple[int, int], *command: str) -> str | None:
+    """Return the first line that a program prints, or None when it is not here or older than `least`."""
+    line = _version(*command)
+    number = re.search(r"(\d+)\.(\d+)", line or "")
+    return line if number and (int(number[1]), int(number[2])) >= least else None
+
+
 def _postgis() -> str | None:
     if os.environ.get("DATABASE_URL"):
         return "the server that DATABASE_URL names"
@@ -32,7 +49,11 @@ def _postgis() -> str | None:
 
 def _hook_tool(name: str) -> str | None:
     """Return where a program of the hooks is: in one of the project's folders, or on PATH."""
-    found = [path for folder in (".local/bin", ".local/checkov/bin") if (path := Path(folder) / name).is_file()]
+    found = [
+        path
+        for folder in (".local/bin", ".local/checkov/bin", ".local/venv/bin")
+        if (path := Path(folder) / name).is_file()
+    ]
     return str(found[0]) if found else shutil.which(name)
 
 
@@ -56,19 +77,27 @@ def main() -> int:
         ),
     ]
     optional = [
-        ("Terraform", _version("terraform", "version"), "plans and deployment: version 1.9 or newer"),
-        ("Terragrunt", _version("terragrunt", "--version"), "deployment of live/"),
-        ("AWS provider", provider(), "plan tests without a download; terraform init fetches it otherwise"),
-        *(
-            (name, _hook_tool(name), f"one of the hooks: {advice}")
-            for name, advice in (
-                ("actionlint", "make setup where go is on PATH, or mise install"),
-                ("tflint", "make setup where go is on PATH, or mise install"),
-                ("checkov", "make checkov"),
-            )
+        ("Terraform", _at_least((1, 10), "terraform", "version"), "plans, deployment: 1.10 or newer (mise install)"),
+        ("OpenTofu", _at_least((1, 10), "tofu", "version"), "in Terraform's place, if you like: 1.10 or newer"),
+        ("Terragrunt", _at_least((0, 89), "terragrunt", "--version"), "live/: 0.89.4 or newer (mise install)"),
+        (
+            "AWS provider",
+            provider(),
+            "plan tests: terraform -chdir=modules/network providers mirror ~/.terraform.d/plugins",
         ),
+        *((name, _hook_tool(name), f"one of the hooks: {advice}") for name, advice in _HOOK_TOOLS.items()),
+        (
+            "Chromium",
+            _version("chromium", "--version"),
+            "make browser-test, make screenshots: apt-get install chromium",
+        ),
+        (
+            "GDAL",
+            _version("ogrinfo", "--version"),
+            "a test opens the API as QGIS would, bench: apt-get install gdal-bin",
+        ),
+        ("openssl", _version("openssl", "version"), "make e2e-iam: apt-get install openssl"),
         ("Docker Compose", _version("docker", "compose", "version"), "only for local/docker-compose.yml"),
-        ("Chromium", _version("chromium", "--version"), "only for the tests of the map page"),
     ]
     for name, found, advice in needed + optional:
         print(f"{'ok' if found else '--':3} {name:22} {found or advice}")
