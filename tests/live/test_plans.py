@@ -234,3 +234,20 @@ def test_checkov_finds_nothing_in_the_plans(plan_files):
     print(f"\ncheckov on plans: {counted}")
     assert [f"{each['check_id']} {each['resource']} {each['file_path']}" for each in failed] == []
     assert summary["passed"] > 100
+
+
+def test_the_costs_count_what_is_planned(units, environment):
+    column = 2 + ENVIRONMENTS.index(environment)
+    rows = [line.strip("| ").split(" | ") for line in (ROOT / "docs/costs.md").read_text().splitlines() if "|" in line]
+    cells = {row[0]: row[column] for row in rows if len(row) > column}
+
+    assert cells["NAT gateways"].startswith(f"{len(everywhere(units, 'aws_nat_gateway'))} x 730")
+    assert cells["KMS keys"].startswith(f"{len(everywhere(units, 'aws_kms_key'))} x")
+    assert cells["CloudWatch alarms and a dashboard"].startswith(
+        f"{len(everywhere(units, 'aws_cloudwatch_metric_alarm'))} x"
+    )
+    [instance] = everywhere(units, "aws_db_instance")
+    standby = "2 x " if instance["multi_az"] else ""
+    price = {"db.t4g.micro": "0.018", "db.t4g.medium": "0.073"}[instance["instance_class"]]
+    assert cells["RDS instance"].startswith(f"{standby}730 x {price}")
+    assert cells["RDS storage, gp3"].startswith(f"{standby}{instance['allocated_storage']} x")
