@@ -282,9 +282,16 @@ class Checker:
         if field not in self._one_field:
             self._one_field[field] = self.contract.validator(field)
         validator = self._one_field[field]
-        if validator.validate({} if value is MISSING else {field: value}):
-            return []
-        return _rejects_of(validator)
+        if value is None or value is MISSING:
+            return [] if validator.validate({} if value is MISSING else {field: value}) else _rejects_of(validator)
+        # Coerced here, as Cerberus does it: its own way of getting there copies and hashes the schema for each value.
+        coerce = self.contract.schema[field].get("coerce", [])
+        try:
+            for name in [coerce] if isinstance(coerce, str) else coerce:
+                value = COERCIONS[name](value)
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            return [Reject(field, "coerce", str(error))]
+        return [] if validator.validate({field: value}, normalize=False) else _rejects_of(validator)
 
     # -- compiling ----------------------------------------------------------------------------------------
 
