@@ -290,6 +290,7 @@ class _Collection:
         self._decode = codecs.getincrementaldecoder("utf-8-sig")(errors="surrogateescape").decode
         self._decoder: Any = json.JSONDecoder()
         self._text = ""
+        self._between = ""
         self._at = 0
         self._ended = False
 
@@ -382,26 +383,36 @@ class _Collection:
     def _array(self) -> Iterator[tuple[int, Any]]:
         self._expect("[", "after 'features'")
         number = 0
-        scan, row = self._decoder.scan_once, self._features.row
+        row = self._features.row
         while self._peek() != "]":
-            # Features that are whole in the window and followed by another: most of them, at half the cost.
-            text = self._text
-            while True:
-                try:
-                    value, end = scan(text, self._at)
-                except (StopIteration, ValueError, RecursionError):
-                    break
-                following = _NEXT_OBJECT(text, end)
-                if following is None:
-                    break
-                self._at = following.end()
+            for value in self._whole():
                 number += 1
                 yield number, row(value)
-            # The window's last one, or something unusual: taken step by step.
             number += 1
             yield number, row(self._value(f"feature {number}"))
+            following = _NEXT_OBJECT(self._text, self._at)
+            if following and number == 1:
+                self._between = f"}}{following[0]}{{"
             self._comma("]", f"after feature {number}")
         self._at += 1
+
+    def _whole(self) -> list[Any]:
+        """Decode at once the features up to the last in the window that another one follows, at half the cost.
+
+        Where that is, is guessed from what stood between the first two. A wrong guess shows: brackets around whole
+        features, and around nothing else, are valid JSON. Then no more is guessed.
+        """
+        text, at = self._text, self._at
+        end = text.rfind(self._between, at) + 1 if self._between else 0
+        if not end:
+            return []
+        try:
+            found: list[Any] = self._decoder.decode(f"[{text[at:end]}]")
+        except (ValueError, RecursionError):
+            self._between = ""
+            return []
+        self._at = end + len(self._between) - 2
+        return found
 
     def _comma(self, closing: str, where: str) -> None:
         """Between two members a comma; none before the closing character."""

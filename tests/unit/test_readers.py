@@ -62,6 +62,22 @@ def test_rows_do_not_depend_on_where_the_bytes_are_cut(kind: str, packed: bool):
         assert repr(rows(kind, cut)) == repr(whole), size
 
 
+def test_what_looks_like_the_end_of_a_feature_is_none():
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"time": "t", "note": "},{", "more": [{"a": n}, {"a": [n]}, {"a": {}}]},
+            "geometry": {"type": "Point", "coordinates": [n, 1]},
+        }
+        for n in range(60)
+    ]
+    data = json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":")).encode()
+    longitude = list(SCHEMA).index("longitude")
+    for size in [*range(7, 900, 31), len(data)]:
+        found = rows("geojson", [data[at : at + size] for at in range(0, len(data), size)])
+        assert [(number, row[longitude]) for number, row in found] == [(n + 1, n) for n in range(60)], size
+
+
 def test_lines_and_malformed_rows_are_told():
     found = rows("geojsonl", [FILES["geojsonl"].encode()])
     assert [line for line, _ in found] == [1, 3, 4]
