@@ -439,7 +439,10 @@ def sizes(bench: Bench) -> list[Result]:
             bench.clear()
             taken.append(run())
         speeds[count] = count / statistics.median(taken)
-        notes.append(f"{count:,} rows at {speeds[count]:,.0f} rows/s, {run.note}")
+        with closing(connect(bench.url)) as connection:
+            ((made,),) = connection.run("select count(*) from geodrop.aggregate") or [[0]]
+        share_made = f"{made / count:.2f} aggregates a row"
+        notes.append(f"{count:,} rows at {speeds[count]:,.0f} rows/s, {share_made}, {run.note}")
         print(f"{count:,} rows: {speeds[count]:,.0f} rows/s", flush=True)
     fastest, slowest = max(speeds.values()), min(speeds.values())
     told = ", ".join(f"{count:,}" for count in speeds)
