@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from local.emulator import Emulator
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("network", "database", "schema", "ingest", "api", "backup", "monitoring", "github-oidc")
 ACCOUNTS = {"dev": "111111111111", "prod": "222222222222"}
 REPOSITORY = "acme/geodrop"
+PROGRAM = os.environ.get("GEODROP_TERRAGRUNT", "terragrunt")
 
 
 def variables(folder, **more):
@@ -56,7 +58,14 @@ class TerragruntError(AssertionError):
     """Terragrunt failed; the message ends with what it said."""
 
 
-def terragrunt(*arguments, environment, program="terragrunt", folder=ROOT, check=True):
+@cache
+def all_units(program=PROGRAM):
+    """How this Terragrunt spells "in every unit": `run-all` before 0.90, `run --all` since."""
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+    return ["run-all"] if " v0." in said and int(said.split(" v0.")[1].split(".")[0]) < 90 else ["run", "--all"]
+
+
+def terragrunt(*arguments, environment, program=PROGRAM, folder=ROOT, check=True):
     """Run Terragrunt in a folder; return the finished process with what it printed."""
     done = subprocess.run(
         [program, *arguments],
@@ -110,10 +119,10 @@ class Emulated:
         )
 
     def run(self, what, *arguments, **options):
-        """Run `terragrunt run --all ARGUMENTS`, and keep under `what` how long it took."""
+        """Run Terragrunt in every unit with these arguments, and keep under `what` how long it took."""
         started = time.monotonic()
         try:
-            return terragrunt("run", "--all", *arguments, environment=self.environment(), folder=self.live, **options)
+            return terragrunt(*all_units(), *arguments, environment=self.environment(), folder=self.live, **options)
         finally:
             self.seconds[what] = time.monotonic() - started
 
