@@ -31,7 +31,7 @@ from typing import Any
 
 from bench.results import Result, merge, table
 from bench.serving import BENCH_PYTHON, ROOT, cold_import_of
-from bench.worker import COMPUTED, INDEX, POINTS
+from bench.worker import COMPUTED, INDEX, POINTS, known
 from geodrop import load
 from geodrop.checker import Checker
 from geodrop.contract import Contract, contracts
@@ -44,19 +44,19 @@ from local.postgres import Cluster
 HEADER = "time,latitude,longitude,depth,mag,id,type\n"
 STATIONS = 3000
 ROWS_A_BUCKET = 10
-"""Rows of a station in an hour: the files grow in time, not in density."""
+"""Rows of a station in an hour: files grow in time, or by stations, not in density."""
 CSV_ROW_BYTES, FEATURE_BYTES = 72, 235
 MEMORY_NOISE = 0.1
 CSV, GEO = "landing/earthquakes-csv/", "landing/earthquakes/"
 
 
-def rows(count: int, *, bad: float = 0.0, start: int = 0) -> Any:
+def rows(count: int, *, bad: float = 0.0, start: int = 0, stations: int = STATIONS) -> Any:
     """Reports of 3,000 stations, ten an hour each, as tuples of text in the order of HEADER."""
     draw = random.Random(7)
-    places = [(f"{draw.uniform(-60, 60):.4f}", f"{draw.uniform(-170, 170):.4f}") for _ in range(STATIONS)]
+    places = [(f"{draw.uniform(-60, 60):.4f}", f"{draw.uniform(-170, 170):.4f}") for _ in range(stations)]
     for number in range(start, start + count):
-        latitude, longitude = places[draw.randrange(STATIONS)]
-        hour = number // (STATIONS * ROWS_A_BUCKET)
+        latitude, longitude = places[draw.randrange(stations)]
+        hour = number // (stations * ROWS_A_BUCKET)
         day = f"2026-{1 + hour // 672 % 12:02d}-{1 + hour // 24 % 28:02d}"
         if bad and draw.random() < bad:
             latitude = draw.choice(["", "unknown", f"{90.0001 + number:.4f}", f"{number}_0"])
@@ -71,11 +71,11 @@ def rows(count: int, *, bad: float = 0.0, start: int = 0) -> Any:
         )
 
 
-def csv_file(path: Path, count: int, *, bad: float = 0.0, start: int = 0) -> Path:
+def csv_file(path: Path, count: int, **of_rows: Any) -> Path:
     """A CSV file of that many rows."""
     with path.open("w") as out:
         out.write(HEADER)
-        out.writelines(",".join(row) + "\n" for row in rows(count, bad=bad, start=start))
+        out.writelines(",".join(row) + "\n" for row in rows(count, **of_rows))
     return path
 
 
@@ -247,14 +247,18 @@ def append(bench: Bench) -> list[Result]:
 
 
 def latest(bench: Bench) -> list[Result]:
-    """Mode latest beside psql: the same rows, ours from GeoJSON's contract read as GeoJSON."""
+    """Mode latest beside psql: the same CSV for both, and ours from GeoJSON beside it."""
     count = bench.million
     path, same = geojson_file(bench.folder / "l.json", count), csv_file(bench.folder / "l.csv", count)
-    script = bench.bare(contracts()["earthquakes"], same)
-    run = Last(bench, (f"{GEO}l.json", path))
-    mine, theirs = bench.in_turn(run, lambda: bench.psql(script))
+    script = bench.bare(known()["csv-latest"], same)
+    csv, geojson = Last(bench, ("landing/csv-latest/l.csv", same)), Last(bench, (f"{GEO}l.json", path))
+    mine, decoded, theirs = bench.in_turn(csv, geojson, lambda: bench.psql(script))
     name = f"validated ingest, latest, {count:,} rows"
-    return [replace(share(name, mine, theirs, "psql \\copy of the CSV + the same upsert SQL", 0.85), note=run.note)]
+    reference = "psql \\copy + the same upsert SQL, unchecked"
+    return [
+        replace(share(name, mine, theirs, reference, 0.85), note=csv.note),
+        replace(beside(f"{name} of GeoJSON", decoded, theirs, f"{reference}, from CSV"), note=geojson.note),
+    ]
 
 
 def checker(bench: Bench) -> list[Result]:
@@ -433,10 +437,12 @@ def _peak(bench: Bench, key: str, path: Path) -> dict[str, Any]:
 
 
 def sizes(bench: Bench) -> list[Result]:
-    """Rows a second at growing sizes."""
+    """Rows a second at growing sizes: the same 33 hours of ever more stations, so that a row has the same work."""
     speeds, notes = {}, []
     for count in (5_000, 20_000) if bench.quick else (100_000, 1_000_000, 5_000_000):
-        run = Last(bench, (f"{CSV}s.csv", csv_file(bench.folder / "s.csv", count)))
+        run = Last(
+            bench, (f"{CSV}s.csv", csv_file(bench.folder / "s.csv", count, stations=count * STATIONS // 1_000_000))
+        )
         taken = []
         for _ in range(1 if bench.quick or count > 1_000_000 else 3):
             bench.clear()
