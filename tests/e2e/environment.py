@@ -33,7 +33,7 @@ def variables(folder, **more):
         "TG_DOWNLOAD_DIR": str(folder / ".terragrunt-cache"),  # by this name Terragrunt knows that no units are in it
         "TG_NON_INTERACTIVE": "true",
         "TG_NO_COLOR": "true",
-        "TG_TF_PATH": "terraform",  # Terragrunt takes OpenTofu first where both are there
+        "TG_TF_PATH": os.environ.get("TG_TF_PATH", "terraform"),  # else OpenTofu comes first where both are there
         "TG_BACKEND_BOOTSTRAP": "true",
         "TF_IN_AUTOMATION": "true",
         "CHECKPOINT_DISABLE": "1",
