@@ -213,3 +213,16 @@ class Emulated:
         }
         path.write_text(json.dumps(addresses, indent=2) + "\n")
         return path
+
+    def use(self, *which):
+        """Run the tests of the pipeline, or those that pytest's arguments choose, on what was applied."""
+        used = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-s", "tests/stack/test_pipeline.py", *which],
+            cwd=ROOT,
+            env={**os.environ, **self.emulator.environment(), "GEODROP_STACK": str(self.folder / "stack.json")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        print(used.stdout)
+        assert used.returncode == 0, used.stdout + used.stderr

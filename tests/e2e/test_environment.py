@@ -5,8 +5,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -41,20 +39,6 @@ def changes(emulated):
     return emulated.planned_changes(folder / "json")
 
 
-def use(stack, which):
-    """Run the tests of the pipeline that have or have not a marker on what was applied."""
-    used = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-s", "tests/stack/test_pipeline.py", "-m", which],
-        cwd=ROOT,
-        env={**os.environ, "GEODROP_STACK": str(stack)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    print(used.stdout)
-    assert used.returncode == 0, used.stdout + used.stderr
-
-
 def test_it_applies_from_nothing_without_a_warning(emulated):
     done = emulated.run("apply", "apply")
     warned = re.findall(r"^.*\bWARN\b.*$", done.stdout + done.stderr, re.MULTILINE)
@@ -65,11 +49,11 @@ def test_it_applies_from_nothing_without_a_warning(emulated):
 
 
 def test_files_become_answers_and_a_second_apply_changes_only_what_the_emulator_forgets(emulated):
-    stack = emulated.write_stack()
+    emulated.write_stack()
     with ThreadPoolExecutor() as pool:
         planned = pool.submit(changes, emulated)
-        use(stack, "not reconfigures")
-    use(stack, "reconfigures")
+        emulated.use("-m", "not reconfigures")
+    emulated.use("-m", "reconfigures")
     unexpected = {
         where: actions
         for where, actions in planned.result().items()

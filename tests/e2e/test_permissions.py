@@ -5,9 +5,6 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
 
 import pytest
@@ -69,17 +66,15 @@ def probe(emulated):
     return ask
 
 
+def denied(probe, name, *calls):
+    """Hold that each call (service, method, arguments) is beyond a function's role."""
+    for service, method, arguments in calls:
+        assert probe(name, service, method, **arguments) in DENIED, (service, method, arguments)
+
+
 def test_files_become_answers_with_the_functions_own_roles(emulated):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-s", "tests/stack/test_pipeline.py"],
-        cwd=ROOT,
-        env={**os.environ, **emulated.emulator.environment(), "GEODROP_STACK": str(emulated.write_stack())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
+    emulated.write_stack()
+    emulated.use()
 
 
 def test_the_ingest_function_reads_what_lies_in_landing_and_nothing_else(emulated, probe):
@@ -92,7 +87,9 @@ def test_the_ingest_function_reads_what_lies_in_landing_and_nothing_else(emulate
     assert probe("ingest", "s3", "get_object", Bucket=bucket, Key="landing/earthquakes-csv/probe.txt") == "allowed"
     # Without the right to list, a missing object could not be told from a forbidden one.
     assert probe("ingest", "s3", "get_object", Bucket=bucket, Key="landing/earthquakes-csv/missing") == "NoSuchKey"
-    for service, method, arguments in (
+    denied(
+        probe,
+        "ingest",
         ("s3", "get_object", {"Bucket": bucket, "Key": "elsewhere/probe.txt"}),
         (
             "s3",
@@ -106,31 +103,32 @@ def test_the_ingest_function_reads_what_lies_in_landing_and_nothing_else(emulate
         ("lambda", "invoke", {"FunctionName": "geodrop-dev-migrate", "Payload": "{}"}),
         ("secretsmanager", "list_secrets", {}),
         ("iam", "list_roles", {}),
-    ):
-        assert probe("ingest", service, method, **arguments) in DENIED, (service, method, arguments)
+    )
 
 
 def test_the_api_function_calls_nothing_of_aws(emulated, probe):
     bucket = emulated.outputs("ingest")["bucket_name"]
     queue = emulated.emulator.client("sqs").list_queues()["QueueUrls"][0]
-    for service, method, arguments in (
+    denied(
+        probe,
+        "api",
         ("s3", "get_object", {"Bucket": bucket, "Key": "landing/earthquakes-csv/probe.txt"}),
         ("s3", "list_objects_v2", {"Bucket": bucket}),
         ("sqs", "receive_message", {"QueueUrl": queue}),
         ("lambda", "invoke", {"FunctionName": "geodrop-dev-ingest", "Payload": "{}"}),
         ("secretsmanager", "list_secrets", {}),
         ("rds", "describe_db_instances", {}),
-    ):
-        assert probe("api", service, method, **arguments) in DENIED, (service, method, arguments)
+    )
 
 
 def test_the_migrate_function_reads_no_secret_but_its_own(emulated, probe):
     secrets = emulated.emulator.client("secretsmanager")
     secrets.create_secret(Name="somebody-elses", SecretString="x")
     bucket = emulated.outputs("ingest")["bucket_name"]
-    for service, method, arguments in (
+    denied(
+        probe,
+        "migrate",
         ("secretsmanager", "get_secret_value", {"SecretId": "somebody-elses"}),  # pragma: allowlist secret
         ("s3", "get_object", {"Bucket": bucket, "Key": "landing/earthquakes-csv/probe.txt"}),
         ("rds", "delete_db_instance", {"DBInstanceIdentifier": "geodrop-dev", "SkipFinalSnapshot": True}),
-    ):
-        assert probe("migrate", service, method, **arguments) in DENIED, (service, method, arguments)
+    )

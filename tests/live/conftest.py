@@ -7,6 +7,7 @@ nothing else. `AWS_ENDPOINT_URL`, which turns the emulator's switches, is not se
 import json
 import re
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -86,6 +87,12 @@ def plans(plan_files):
 def build():
     """The functions' packages in dist/."""
     build_packages()
+
+
+def git(folder, *arguments):
+    """Run git, as somebody who may commit."""
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def settings(name):

@@ -9,12 +9,7 @@ import pytest
 
 from tests.e2e.environment import ROOT
 from tests.guardrails.test_workflow_steps import steps
-from tests.live.conftest import ENVIRONMENTS
-
-
-def git(folder, *arguments):
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+from tests.live.conftest import ENVIRONMENTS, git
 
 
 @pytest.fixture

@@ -3,17 +3,12 @@
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
 
 from tests.e2e.environment import ROOT, terragrunt
+from tests.live.conftest import git
 from tests.require import require
-
-
-def git(folder, *arguments):
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture
