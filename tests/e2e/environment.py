@@ -84,15 +84,16 @@ def terragrunt(*arguments, environment, program=PROGRAM, folder=ROOT, check=True
 
 
 class Emulated:
-    """One environment, applied to a MiniStack and a PostGIS of its own."""
+    """One environment, applied to a MiniStack and a PostGIS of its own, with `more` variables for Terragrunt."""
 
-    def __init__(self, name, folder, *, enforce_iam=False):
+    def __init__(self, name, folder, *, enforce_iam=False, **more):
         self.name = name
         self.account = ACCOUNTS[name]
         self.folder = folder
         self.live = ROOT / "live" / name
         self.cluster = Cluster(folder / "postgres", auth="trust", durable=False)
         self.emulator = Emulator(folder / "emulator", account=self.account, enforce_iam=enforce_iam)
+        self.more = more
         self.seconds = {}
 
     def __enter__(self):
@@ -110,12 +111,12 @@ class Emulated:
         self.cluster.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def environment(self, **more):
+    def environment(self):
         return variables(
             self.folder,
             **self.emulator.environment(),
             GEODROP_EMULATOR_DATABASE_PORT=str(self.cluster.port),
-            **more,
+            **self.more,
         )
 
     def run(self, what, *arguments, **options):

@@ -14,6 +14,10 @@ from tests.require import require
 
 ENVIRONMENT = os.environ.get("GEODROP_ENV", "dev")
 
+# A minute less, and nothing less tested: a dependency's outputs are read in its state, not asked of Terraform as `make
+# e2e-iam` does, and what the second plan has just read is not read once more to be destroyed.
+FASTER = {"TG_DEPENDENCY_FETCH_OUTPUT_FROM_STATE": "true", "TF_CLI_ARGS_destroy": "-refresh=false"}
+
 # What the emulator reads back otherwise than it was told, so that a second apply would change it again.
 GAPS = {
     r"network: aws_flow_log\.this": "the IAM role and the interval are forgotten",
@@ -26,7 +30,7 @@ GAPS = {
 @pytest.fixture(scope="module")
 def emulated():
     require(PROGRAM, "terraform", "provider")
-    with Emulated(ENVIRONMENT, ROOT / ".local" / f"e2e-{ENVIRONMENT}") as started:
+    with Emulated(ENVIRONMENT, ROOT / ".local" / f"e2e-{ENVIRONMENT}", **FASTER) as started:
         build()
         yield started
     print("\n" + ", ".join(f"{what} {taken:.0f} s" for what, taken in started.seconds.items()))
@@ -35,7 +39,8 @@ def emulated():
 def changes(emulated):
     """Return what a second apply would do: "unit: address" -> actions."""
     folder = emulated.folder / "second"
-    emulated.run("second plan", "plan", "--out-dir", str(folder / "out"), "--json-out-dir", str(folder / "json"))
+    files = ("--out-dir", str(folder / "out"), "--json-out-dir", str(folder / "json"))
+    emulated.run("second plan", "--queue-ignore-dag-order", "plan", *files)  # all outputs are there
     return emulated.planned_changes(folder / "json")
 
 
