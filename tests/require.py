@@ -11,6 +11,9 @@ import pytest
 
 from local.doctor import provider
 
+# Terraform, or OpenTofu's tofu, by the variable that Terragrunt reads.
+TERRAFORM = os.environ.get("TG_TF_PATH", "terraform")
+
 _CHECKS = {"provider": lambda: provider() is not None}
 _MISSING = {
     "provider": "the AWS provider for Terraform is not in a local plugin folder",
@@ -25,6 +28,8 @@ def has(tool: str) -> bool:
 def require(*tools: str) -> None:
     """Skip the running test where one of the tools is missing, or fail it where GEODROP_REQUIRE names that tool."""
     wanted = {name.strip() for name in os.environ.get("GEODROP_REQUIRE", "").split(",")}
+    if wanted & {"terragrunt", "provider"}:
+        wanted.add(TERRAFORM)  # neither is of use without
     for tool in tools:
         if not has(tool):
             reason = _MISSING.get(tool, f"{tool} is not on PATH")

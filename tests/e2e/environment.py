@@ -12,6 +12,7 @@ from pathlib import Path
 
 from local.emulator import Emulator
 from local.postgres import Cluster, connect
+from tests.require import TERRAFORM
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("network", "database", "schema", "ingest", "api", "backup", "monitoring", "github-oidc")
@@ -33,7 +34,7 @@ def variables(folder, **more):
         "TG_DOWNLOAD_DIR": str(folder / ".terragrunt-cache"),  # by this name Terragrunt knows that no units are in it
         "TG_NON_INTERACTIVE": "true",
         "TG_NO_COLOR": "true",
-        "TG_TF_PATH": os.environ.get("TG_TF_PATH", "terraform"),  # else OpenTofu comes first where both are there
+        "TG_TF_PATH": TERRAFORM,  # else OpenTofu comes first where both are there
         "TG_BACKEND_BOOTSTRAP": "true",
         "TF_IN_AUTOMATION": "true",
         "CHECKPOINT_DISABLE": "1",

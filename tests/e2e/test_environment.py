@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.environment import PROGRAM, ROOT, UNITS, Emulated, build
-from tests.require import require
+from tests.require import TERRAFORM, require
 
 ENVIRONMENT = os.environ.get("GEODROP_ENV", "dev")
 
@@ -29,7 +29,7 @@ GAPS = {
 
 @pytest.fixture(scope="module")
 def emulated():
-    require(PROGRAM, "terraform", "provider")
+    require(PROGRAM, TERRAFORM, "provider")
     with Emulated(ENVIRONMENT, ROOT / ".local" / f"e2e-{ENVIRONMENT}", **FASTER) as started:
         build()
         yield started

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from tests.e2e.environment import ROOT, Emulated, build
-from tests.require import require
+from tests.require import TERRAFORM, require
 
 UNITS = ("network", "database", "schema", "ingest", "api")  # all that a file passes
 DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
@@ -31,7 +31,7 @@ def handle(event, context):
 
 @pytest.fixture(scope="module")
 def emulated():
-    require("terragrunt", "terraform", "provider", "openssl")
+    require("terragrunt", TERRAFORM, "provider", "openssl")
     with Emulated("dev", ROOT / ".local" / "e2e-iam", enforce_iam=True) as started:
         build()
         started.run("apply", *(f"--filter=./{unit}" for unit in UNITS), "apply")

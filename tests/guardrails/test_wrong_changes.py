@@ -11,7 +11,7 @@ import pytest
 
 from geodrop import migrations
 from local.postgres import connect
-from tests.require import require
+from tests.require import TERRAFORM, require
 from tools import affected
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_change_fails_a_named_check(change, wrong):
-    require("terragrunt", "terraform")
+    require("terragrunt", TERRAFORM)
     what, test, says = WRONG[wrong]
     code, said = check(change(*what), test)
     assert code == 1, said
@@ -97,14 +97,14 @@ AFFECTED = {
 
 @pytest.mark.parametrize("file", AFFECTED)
 def test_only_the_units_that_a_change_affects_are_planned_in_both_environments(change, file):
-    require("terragrunt", "terraform")
+    require("terragrunt", TERRAFORM)
     clone = change(file, "", "\n")
     for environment in ("dev", "prod"):
         assert affected.affected(environment, "main", clone) == AFFECTED[file]
 
 
 def test_the_environment_s_own_file_affects_all_its_units_and_no_other_environment(change):
-    require("terragrunt", "terraform")
+    require("terragrunt", TERRAFORM)
     clone = change("live/prod/env.hcl", "", "\n")
     assert affected.affected("dev", "main", clone) == []
     assert affected.affected("prod", "main", clone) == sorted(p.parent.name for p in clone.glob("live/prod/*/*.hcl"))

@@ -17,7 +17,7 @@ from local.emulator import Emulator
 from tests.e2e.environment import ACCOUNTS, ROOT, UNITS, terragrunt, variables
 from tests.e2e.environment import build as build_packages
 from tests.plan.harness import Planned
-from tests.require import require
+from tests.require import TERRAFORM, require
 
 ENVIRONMENTS = ("dev", "prod")
 
@@ -43,7 +43,7 @@ def scratch(tmp_path_factory):
 @pytest.fixture(scope="session")
 def aws(scratch):
     """Environment variables by environment: Terragrunt with an S3 and an STS, both empty."""
-    require("terragrunt", "terraform", "provider")
+    require("terragrunt", TERRAFORM, "provider")
     with Emulator(scratch / "emulator") as emulator:
         yield {
             name: variables(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.environment import ROOT, UNITS, TerragruntError, terragrunt, variables
 from tests.live.conftest import ENVIRONMENTS, all_files, settings
-from tests.require import require
+from tests.require import TERRAFORM, require
 
 # What must be applied before a unit, directly.
 BEFORE = {
@@ -26,7 +26,7 @@ BEFORE = {
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory):
     """Variables for what needs no AWS at all."""
-    require("terragrunt", "terraform")
+    require("terragrunt", TERRAFORM)
     return variables(tmp_path_factory.mktemp("quiet"))
 
 
@@ -128,7 +128,7 @@ def test_terragrunt_finds_every_file_well_formed_and_every_input_used(quiet, fol
 def test_files_are_formatted(quiet):
     for path in [ROOT / "terragrunt.hcl", *all_files("**/*.hcl")]:
         terragrunt("hcl", "fmt", "--check", "--file", str(path), environment=quiet)
-    subprocess.run(["terraform", "fmt", "-check", "-recursive", "modules"], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([TERRAFORM, "fmt", "-check", "-recursive", "modules"], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_every_switch_of_the_emulator_is_explained_and_used():

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import tftest
 
+from tests.require import TERRAFORM
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.parent.name for path in (ROOT / "modules").glob("*/main.tf"))
 
@@ -110,7 +112,7 @@ class Composition:
         for name, (module, inputs) in calls.items():
             call = {"source": f"../modules/{module}", **inputs}
             (root / f"{name}.tf.json").write_text(json.dumps({"module": {name: call}}, indent=1))
-        self._test = tftest.TerraformTest(str(root))
+        self._test = tftest.TerraformTest(str(root), binary=TERRAFORM)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))}
         cache = {name: os.environ[name] for name in ("TF_PLUGIN_CACHE_DIR",) if name in os.environ}
         self._test.env = inherited | cache | OFFLINE

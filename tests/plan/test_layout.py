@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.plan.harness import MODULES, ROOT
-from tests.require import require
+from tests.require import TERRAFORM, require
 
 PROGRAM = ROOT / "tools/module_docs.py"
 
@@ -81,7 +81,7 @@ def test_every_input_is_typed_described_used_and_never_null(module):
 
 
 def test_modules_are_formatted():
-    require("terraform")
-    command = ["terraform", "fmt", "-check", "-recursive", "modules"]
+    require(TERRAFORM)
+    command = [TERRAFORM, "fmt", "-check", "-recursive", "modules"]
     formatted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert formatted.returncode == 0, formatted.stdout

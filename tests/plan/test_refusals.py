@@ -7,7 +7,7 @@ import pytest
 
 from tests.plan.harness import MODULES, ROOT, Composition
 from tests.plan.inputs import FILES, INPUTS, VAULT
-from tests.require import require
+from tests.require import TERRAFORM, require
 
 # Terraform's errors go through a pipe that nobody empties until it ends: no more calls in one plan than fit.
 BATCH = 75
@@ -199,7 +199,7 @@ CASES = list(_cases())
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory):
     """What Terraform says of every case: name -> text."""
-    require("terraform", "provider")
+    require(TERRAFORM, "provider")
     definitions = tmp_path_factory.mktemp("definitions")
     found = {}
     for batch in _batches():
