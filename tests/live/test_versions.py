@@ -1,6 +1,5 @@
 """Modules by version, and the spelling of Terragrunt before 0.90 on the same files."""
 
-import os
 import re
 import shutil
 
@@ -45,12 +44,9 @@ def test_without_a_version_the_working_tree_is_taken(aws, tmp_path):
 
 
 def test_terragrunt_before_0_90_plans_the_same_files_without_a_warning(aws, build):
-    """GEODROP_TERRAGRUNT_089 names a Terragrunt 0.89, whose spelling is run-all."""
-    program = os.environ.get("GEODROP_TERRAGRUNT_089", "")
-    if not program:
-        require("terragrunt-0.89")
-        program = "terragrunt-0.89"
-    done = terragrunt("run-all", "plan", program=program, environment=aws["dev"], folder=ROOT / "live/dev")
+    """Terragrunt 0.89, whose spelling is run-all, goes by the name terragrunt-0.89 here."""
+    require("terragrunt-0.89")
+    done = terragrunt("run-all", "plan", program="terragrunt-0.89", environment=aws["dev"], folder=ROOT / "live/dev")
     warned = re.findall(r"^.*\bWARN\b.*$", done.stdout + done.stderr, re.MULTILINE)
     ours = [line for line in warned if "mock" not in line and "retryable" not in line and "run-all" not in line]
     assert ours == []
