@@ -23,14 +23,16 @@ QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/sta
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup doctor demo up down reset invoke serve build fmt lint test unit integration soak property stack-test plan-test browser-test chromium screenshots e2e e2e-iam bench lock checkov
+.PHONY: help setup hooks doctor demo up down reset invoke serve build fmt lint test unit integration soak property stack-test plan-test browser-test chromium screenshots e2e e2e-iam bench lock checkov
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # --- Set-up -----------------------------------------------------------------
 
-setup: $(READY) $(HOOK_TOOLS) ## Make the Python environment from the hashed locks (quick when nothing changed)
+setup: $(READY) ## Make the Python environment from the hashed locks (quick when nothing changed)
+
+hooks: setup $(HOOK_TOOLS) ## Set up what the hooks run, tflint and actionlint too (built once, where there is go; 2 min)
 
 $(UV_READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "geodrop needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -108,7 +110,7 @@ fmt: setup ## Format the Python code
 lint: setup ## Check format, lint and types
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/mypy
 
-test: lint chromium ## Lint and run all tests that need no Terragrunt environment
+test: lint hooks chromium ## Lint and run all tests that need no Terragrunt environment
 	@$(PY) -m pytest -q -n 2 $(QUICK_TESTS)
 
 unit: setup ## Unit tests

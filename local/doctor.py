@@ -14,8 +14,8 @@ from local import state
 from local.postgres import find_postgis
 
 _HOOK_TOOLS = {
-    "actionlint": "make setup where go is on PATH, or mise install",
-    "tflint": "make setup where go is on PATH, or mise install",
+    "actionlint": "make hooks where go is on PATH, or mise install",
+    "tflint": "make hooks where go is on PATH, or mise install",
     "checkov": "make checkov",
     "shellcheck": "make setup",
     "zizmor": "make setup",

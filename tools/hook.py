@@ -21,8 +21,8 @@ LARGEST_KIB = 600
 ADVICE = {
     "terraform": "mise install, or terraform 1.10 or newer on PATH",
     "terragrunt": "mise install, or terragrunt 1.1.3 on PATH",
-    "actionlint": "make setup where go is on PATH, or mise install",
-    "tflint": "make setup where go is on PATH, or mise install",
+    "actionlint": "make hooks where go is on PATH, or mise install",
+    "tflint": "make hooks where go is on PATH, or mise install",
     "checkov": "make checkov",
 }
 # What a hook cannot do without, whatever GEODROP_REQUIRE says: `make setup` brings it.

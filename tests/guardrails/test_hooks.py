@@ -82,7 +82,7 @@ FAULTS = [
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """The commit that is checked out with the hooks of the work tree, and the tools that `make setup` made."""
+    """The commit that is checked out with the hooks of the work tree, and the tools that `make hooks` made."""
     folder = tmp_path_factory.mktemp("clone") / "geodrop"
     git(ROOT, "clone", "--quiet", "--local", str(ROOT), str(folder))
     git(folder, "tag", "v0.0.1")
