@@ -13,6 +13,7 @@ exclude {
 
 inputs = {
   repository   = local.env.github_repository
+  main_branch  = "main" # as the workflows have it
   apply_from   = local.env.apply_from
   state_bucket = local.env.state_bucket
 }

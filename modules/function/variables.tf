@@ -53,8 +53,6 @@ variable "definition" {
   }
 }
 
-
-
 variable "environment" {
   description = "Environment variables: exactly those that function.json names under environment. No secrets."
   type        = map(string)

@@ -9,8 +9,9 @@ locals {
   plan_name  = "${var.name}-github-plan"
   apply_name = "${var.name}-github-apply"
 
-  # GitHub writes where a workflow runs into the token's subject.
-  plan_subject  = "repo:${var.repository}:pull_request"
+  # GitHub writes where a workflow runs into the token's subject: of a job with an environment the environment, else
+  # that it is a pull request, else the branch.
+  plan_subjects = ["repo:${var.repository}:pull_request", "repo:${var.repository}:ref:refs/heads/${var.main_branch}"]
   apply_subject = var.apply_from.environment != "" ? "repo:${var.repository}:environment:${var.apply_from.environment}" : "repo:${var.repository}:ref:refs/heads/${var.apply_from.branch}"
 
   own_arns = [
@@ -33,8 +34,8 @@ resource "aws_iam_openid_connect_provider" "this" {
 data "aws_iam_policy_document" "trust" {
   #checkov:skip=CKV_AWS_358: The subjects are exact and begin with the repository; checkov cannot read them from for_each.
   for_each = {
-    plan  = local.plan_subject
-    apply = local.apply_subject
+    plan  = local.plan_subjects
+    apply = [local.apply_subject]
   }
 
   statement {
@@ -54,7 +55,7 @@ data "aws_iam_policy_document" "trust" {
     condition {
       test     = "StringEquals"
       variable = "${local.host}:sub"
-      values   = [each.value]
+      values   = each.value
     }
   }
 }
@@ -63,7 +64,7 @@ data "aws_iam_policy_document" "trust" {
 
 resource "aws_iam_role" "plan" {
   name                 = local.plan_name
-  description          = "Terraform plans of pull requests of ${var.repository}"
+  description          = "Terraform plans of ${var.repository}: pull requests, and drift on ${var.main_branch}"
   assume_role_policy   = data.aws_iam_policy_document.trust["plan"].json
   max_session_duration = 3600
 

@@ -31,6 +31,17 @@ variable "repository" {
   }
 }
 
+variable "main_branch" {
+  description = "Branch whose scheduled workflows take the plan role to look for drift."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]+$", var.main_branch))
+    error_message = "main_branch must be the name of a branch, without wildcards."
+  }
+}
+
 variable "apply_from" {
   description = "Where a workflow must run to take the apply role: a GitHub environment or a branch, exactly one of them."
   type = object({

@@ -171,12 +171,13 @@ def test_there_are_two_zones_or_more_under_the_database(units):
 
 def test_github_is_admitted_from_one_repository_and_place_alone(units, environment):
     place = {"dev": "ref:refs/heads/main", "prod": "environment:prod"}[environment]
-    wanted = {"plan": f"repo:{REPOSITORY}:pull_request", "apply": f"repo:{REPOSITORY}:{place}"}
-    for name, subject in wanted.items():
+    wanted = {"plan": ["pull_request", "ref:refs/heads/main"], "apply": [place]}
+    for name, places in wanted.items():
         (trust,) = statements(units["github-oidc"][f"aws_iam_role.{name}"]["assume_role_policy"])
         assert set(trust["Condition"]) == {"StringEquals"}
         condition = {key.rsplit(":", 1)[1]: value for key, value in trust["Condition"]["StringEquals"].items()}
-        assert condition == {"aud": "sts.amazonaws.com", "sub": subject}
+        assert condition["aud"] == "sts.amazonaws.com"
+        assert sorted(listed(condition["sub"])) == [f"repo:{REPOSITORY}:{each}" for each in places]
 
 
 def test_nothing_is_public_but_the_api(units):

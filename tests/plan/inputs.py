@@ -85,6 +85,7 @@ INPUTS = {
         "name": NAME,
         "account_id": ACCOUNT,
         "repository": "acme/geodrop",
+        "main_branch": "trunk",
         "apply_from": {"environment": ENVIRONMENT},
         "state_bucket": "geodrop-staging-state",
     },

@@ -19,19 +19,22 @@ def admits(plan, role, subject, audience="sts.amazonaws.com"):
     token = {f"{HOST}:aud": audience, f"{HOST}:sub": subject}
     assert statement["Condition"].keys() == {"StringEquals"}
     assert statement["Condition"]["StringEquals"].keys() == token.keys()
-    return all(token[name] == value for name, value in statement["Condition"]["StringEquals"].items())
+    return all(token[name] in listed(value) for name, value in statement["Condition"]["StringEquals"].items())
 
 
 @pytest.mark.parametrize(
     ("subject", "roles"),
     [
         ("repo:acme/geodrop:pull_request", {"plan"}),
+        ("repo:acme/geodrop:ref:refs/heads/trunk", {"plan"}),  # the nightly look for drift
         (f"repo:acme/geodrop:environment:{ENVIRONMENT}", {"apply"}),
         ("repo:acme/geodrop:environment:prod", set()),
         ("repo:acme/geodrop:environment:staging2", set()),
         ("repo:acme/geodrop:ref:refs/heads/main", set()),
-        ("repo:acme/geodrop:ref:refs/tags/staging", set()),
+        ("repo:acme/geodrop:ref:refs/heads/trunk2", set()),
+        ("repo:acme/geodrop:ref:refs/tags/trunk", set()),
         ("repo:acme/geodrop2:pull_request", set()),
+        ("repo:acme/geodrop2:ref:refs/heads/trunk", set()),
         (f"repo:acme/geodrop2:environment:{ENVIRONMENT}", set()),
         ("repo:evil/geodrop:pull_request", set()),
         (f"repo:evil/geodrop:environment:{ENVIRONMENT}", set()),

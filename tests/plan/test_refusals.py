@@ -129,6 +129,8 @@ OWN = {
     "github-oidc": [
         ({"repository": "acme"}, "repository must be owner/name"),
         ({"repository": "acme/*"}, "repository must be owner/name"),
+        ({"main_branch": "*"}, "main_branch must be the name of a branch"),
+        ({"main_branch": ""}, "main_branch must be the name of a branch"),
         ({"apply_from": {}}, "apply_from needs either environment or branch"),
         ({"apply_from": {"environment": "prod", "branch": "main"}}, "apply_from needs either environment or branch"),
         ({"apply_from": {"branch": "*"}}, "apply_from must not hold wildcards"),
