@@ -1,13 +1,16 @@
 """Prints the units of an environment that a change affects: `python tools/affected.py ENVIRONMENT [BASE]`.
 
 Terragrunt knows which units read a changed file of live/ and which take a changed module as their source. What it
-cannot see is added here: the packages in dist/ are made of functions/, and modules/function is a part of others.
+cannot see is added here: the packages in dist/ are made of functions/, and modules/function is a part of others. No
+change of either reaches an environment that runs a release.
 """
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from promote import release
 
 ROOT = Path(__file__).resolve().parent.parent
 WITH_FUNCTION = frozenset({"ingest", "api", "schema"})
@@ -47,7 +50,8 @@ def affected(environment: str, base: str, folder: Path = ROOT) -> list[str]:
         return sorted(path.parent.name for path in (folder / place).glob("*/terragrunt.hcl"))
     # One filter that narrows: several would add up.
     found = run("terragrunt", "find", "--filter", f"[{base}...HEAD] | ./{place}/**", folder=folder)
-    return sorted({Path(unit).name for unit in found} | packaged(files))
+    released = release((folder / place / "env.hcl").read_text())
+    return sorted({Path(unit).name for unit in found} | (set() if released else packaged(files)))
 
 
 def main(environment: str, base: str = "main") -> int:

@@ -5,13 +5,15 @@ locals {
   emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
   env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
   mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
+
+  # A release's module comes with the functions of that release.
+  functions = local.env.modules_version == "" ? "${local.root}/functions" : "../../functions"
 }
 
 terraform {
-  # The same path on every machine, or each would plan a change.
   before_hook "package" {
     commands = ["validate", "plan", "apply", "destroy"]
-    execute  = ["cp", "${local.root}/dist/api.zip", "package.zip"]
+    execute  = ["python3", "${local.root}/tools/package.py", "${local.functions}/api"]
   }
 }
 
@@ -40,8 +42,8 @@ inputs = {
   environment_name = local.env.environment
   region           = local.env.region
   package          = "package.zip"
-  definition       = "${local.root}/functions/api/function.json"
-  openapi          = "${local.root}/functions/api/openapi.yaml"
+  definition       = "${local.functions}/api/function.json"
+  openapi          = "${local.functions}/api/openapi.yaml"
 
   reserved_concurrency = local.env.api.reserved_concurrency
   throttle             = local.env.api.throttle

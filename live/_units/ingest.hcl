@@ -5,13 +5,15 @@ locals {
   emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
   env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
   mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
+
+  # A release's module comes with the functions of that release.
+  functions = local.env.modules_version == "" ? "${local.root}/functions" : "../../functions"
 }
 
 terraform {
-  # The same path on every machine, or each would plan a change.
   before_hook "package" {
     commands = ["validate", "plan", "apply", "destroy"]
-    execute  = ["cp", "${local.root}/dist/ingest.zip", "package.zip"]
+    execute  = ["python3", "${local.root}/tools/package.py", "${local.functions}/ingest"]
   }
 }
 
@@ -43,7 +45,7 @@ inputs = {
   environment_name = local.env.environment
   region           = local.env.region
   package          = "package.zip"
-  definition       = "${local.root}/functions/ingest/function.json"
+  definition       = "${local.functions}/ingest/function.json"
 
   maximum_concurrency  = local.env.ingest.maximum_concurrency
   reserved_concurrency = local.env.ingest.reserved_concurrency

@@ -5,13 +5,15 @@ locals {
   emulator = read_terragrunt_config("${get_terragrunt_dir()}/../../_emulator.hcl").locals
   env      = merge(read_terragrunt_config("${get_terragrunt_dir()}/../env.hcl").locals, local.emulator.overrides)
   mocks    = read_terragrunt_config("${get_terragrunt_dir()}/../../_mocks.hcl").locals
+
+  # A release's module comes with the functions of that release.
+  functions = local.env.modules_version == "" ? "${local.root}/functions" : "../../functions"
 }
 
 terraform {
-  # The same path on every machine, or each would plan a change.
   before_hook "package" {
     commands = ["validate", "plan", "apply", "destroy"]
-    execute  = ["cp", "${local.root}/dist/migrate.zip", "package.zip"]
+    execute  = ["python3", "${local.root}/tools/package.py", "${local.functions}/migrate"]
   }
 }
 
@@ -34,8 +36,8 @@ dependency "database" {
 inputs = {
   region     = local.env.region
   package    = "package.zip"
-  definition = "${local.root}/functions/migrate/function.json"
-  sql        = "${local.root}/functions/migrate/sql"
+  definition = "${local.functions}/migrate/function.json"
+  sql        = "${local.functions}/migrate/sql"
 
   network = {
     subnet_ids        = dependency.network.outputs.private_subnet_ids

@@ -11,7 +11,7 @@ locals {
 
   # Which modules: empty takes the working tree, a tag takes git::<modules_repository>//modules/<name>?ref=<tag>.
   modules_version    = get_env("GEODROP_DEV_MODULES", "")
-  modules_repository = get_env("GEODROP_MODULES_REPOSITORY", "")
+  modules_repository = get_env("GEODROP_MODULES_REPOSITORY", "file://${get_terragrunt_dir()}/../..") # this clone
 
   # Data may go, and one zone may fail.
   production          = false

@@ -12,7 +12,7 @@ locals {
   # Which modules: empty takes the working tree, a tag takes git::<modules_repository>//modules/<name>?ref=<tag>.
   # After the first release this is a tag, and raising it is how a change comes here.
   modules_version    = get_env("GEODROP_PROD_MODULES", "")
-  modules_repository = get_env("GEODROP_MODULES_REPOSITORY", "")
+  modules_repository = get_env("GEODROP_MODULES_REPOSITORY", "file://${get_terragrunt_dir()}/../..") # this clone
 
   # Data must stay, and a zone may fail unnoticed. `production` makes the modules refuse anything less.
   production          = true

@@ -12,9 +12,13 @@ import pytest
 from geodrop import migrations
 from local.postgres import connect
 from tests.require import TERRAFORM, require
-from tools import affected
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import affected  # noqa: E402
+import promote  # noqa: E402
+
 COMMIT = ["-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "--all", "--message", "x"]
 
 
@@ -101,6 +105,18 @@ def test_only_the_units_that_a_change_affects_are_planned_in_both_environments(c
     clone = change(file, "", "\n")
     for environment in ("dev", "prod"):
         assert affected.affected(environment, "main", clone) == AFFECTED[file]
+
+
+@pytest.mark.parametrize("file", ["modules/function/main.tf", "functions/geodrop/load.py", "modules/backup/main.tf"])
+def test_no_change_reaches_an_environment_that_runs_a_release(change, clone, file):
+    require("terragrunt", TERRAFORM)
+    path = clone / "live/prod/env.hcl"
+    path.write_text(promote.promote(path.read_text(), "v1.2.3"))
+    git(clone, *COMMIT)
+    git(clone, "branch", "--force", "base", "HEAD")
+    change(file, "", "\n")
+    assert affected.affected("prod", "base", clone) == []
+    assert affected.affected("dev", "base", clone) == AFFECTED[file]
 
 
 def test_the_environment_s_own_file_affects_all_its_units_and_no_other_environment(change):

@@ -1,27 +1,53 @@
 """Modules by version, and the spelling of Terragrunt before 0.90 on the same files."""
 
+import base64
+import hashlib
+import io
+import json
 import re
 import shutil
+import subprocess
+import sys
+import zipfile
 
 import pytest
 
 from tests.e2e.environment import ROOT, terragrunt
-from tests.live.conftest import git
+from tests.live.conftest import UnitPlan, git
 from tests.require import require
 
+RELEASES = {"v1.0.0": 1111, "v1.1.0": 1222}  # and the memory that their ingest function asks for (MB)
 
-@pytest.fixture
-def released(tmp_path):
-    """A repository with two tags, whose modules say in a file which they are."""
-    folder = tmp_path / "released"
-    shutil.copytree(ROOT / "modules", folder / "modules", ignore=shutil.ignore_patterns(".terraform*"))
-    git(folder, "init", "--quiet")
-    for tag in ("v1.0.0", "v1.1.0"):
-        (folder / "modules/network/released.txt").write_text(tag)
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A clone with two tags, whose modules and functions say which they are; its working tree has gone on since."""
+    folder = tmp_path_factory.mktemp("releases") / "released"
+    git(folder.parent, "clone", "--quiet", "--no-tags", str(ROOT), str(folder))
+    for part in ("live", "modules", "functions", "datasets", "requirements", "tools", "terragrunt.hcl"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+        copy = shutil.copytree if (ROOT / part).is_dir() else lambda old, new, **_: shutil.copyfile(old, new)
+        copy(ROOT / part, folder / part, ignore=shutil.ignore_patterns(".terra*", "__pycache__"))
+    (folder / ".local").symlink_to(ROOT / ".local")
+    with (folder / ".git/info/exclude").open("a") as exclude:
+        exclude.write(".local\n")  # a link, which .gitignore does not know
+    for tag in RELEASES:
+        mark(folder, tag)
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message", tag)
         git(folder, "tag", tag)
+    mark(folder, "unreleased")
     return folder
+
+
+def mark(folder, version):
+    """Let modules, functions and migrations say that they are of this version."""
+    (folder / "modules/network/released.txt").write_text(version)
+    definition = folder / "functions/ingest/function.json"
+    definition.write_text(json.dumps({**json.loads(definition.read_text()), "memory_mb": RELEASES.get(version, 999)}))
+    (folder / "functions/migrate/sql/9000_released.sql").write_text(f"SELECT '{version}';\n")
+    with (folder / "functions/ingest/handler.py").open("a") as handler:
+        handler.write(f"\nRELEASE = {version!r}\n")
 
 
 def test_each_environment_takes_its_own_version_of_the_modules(aws, released, tmp_path):
@@ -34,6 +60,29 @@ def test_each_environment_takes_its_own_version_of_the_modules(aws, released, tm
         terragrunt("run", "--", "init", "-backend=false", environment=environment, folder=unit)
         found = {path.read_text() for path in scratch.rglob("released.txt")}
         assert found == {version}
+
+
+def test_an_environment_runs_the_functions_of_its_release_and_not_those_of_the_working_tree(aws, released, tmp_path):
+    """Its package, its settings and its migrations: a promotion brings all of them, a rollback takes all back."""
+    migrations = set()
+    for name, version in {"dev": "v1.1.0", "prod": "v1.0.0"}.items():
+        subprocess.run([sys.executable, "tools/promote.py", name, version], cwd=released, check=True)
+        environment = aws[name] | {"TG_DOWNLOAD_DIR": str(tmp_path / name)}
+        out = ["--json-out-dir", str(tmp_path / "plans" / name), "--out-dir", str(tmp_path / "out" / name)]
+        units = ["--filter=./ingest", "--filter=./schema"]
+        terragrunt("run", "--all", *units, "plan", *out, environment=environment, folder=released / "live" / name)
+        ingest, schema = (
+            UnitPlan(json.loads((tmp_path / "plans" / name / unit / "tfplan.json").read_text()))
+            for unit in ("ingest", "schema")
+        )
+        function = ingest["module.function.aws_lambda_function.this"]
+        assert function["memory_size"] == RELEASES[version]
+        [package] = {path.read_bytes() for path in (tmp_path / name).rglob("modules/ingest/package.zip")}
+        assert function["source_code_hash"] == base64.b64encode(hashlib.sha256(package).digest()).decode()
+        handler = zipfile.ZipFile(io.BytesIO(package)).read("handler.py").decode()
+        assert handler.splitlines()[-1] == f"RELEASE = {version!r}"
+        migrations.add(schema["aws_lambda_invocation.this"]["triggers"]["sql"])
+    assert len(migrations) == 2
 
 
 def test_without_a_version_the_working_tree_is_taken(aws, tmp_path):
