@@ -4,6 +4,9 @@ import gzip
 import json
 import statistics
 import time
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from tests.stack.conftest import HEADER, Stack, rows, table, wait_for
 from tools import smoke
 
+WEEK = Path(__file__).resolve().parents[2] / "examples/earthquakes/all_week.geojson"
 FEATURE = {
     "type": "Feature",
     "geometry": {"type": "Point", "coordinates": [12.5, 41.9, 8.0]},
@@ -56,6 +60,24 @@ def test_geojson_is_queryable_too(stack, category):
     key = f"landing/earthquakes/{category}.geojson"
     taken = seconds_until_counted(stack, key, collection(category, identities), category, 50)
     print(f"put to query, GeoJSON of 50 features: {taken:.2f} s")
+
+
+def test_a_week_of_earthquakes_gives_the_totals_that_the_file_has(stack):
+    """The real file, counted and summed here by Python and there by the whole pipeline."""
+    magnitudes = defaultdict(list)
+    for feature in json.loads(WEEK.read_text(), parse_float=Decimal)["features"]:
+        magnitudes[feature["properties"]["type"]].append(feature["properties"]["mag"] or Decimal(0))
+    rows = sum(map(len, magnitudes.values()))
+    entry = stack.loaded(f"landing/earthquakes/{WEEK.name}", WEEK.read_bytes())
+    assert (entry["state"], entry["rows"], entry["accepted"], entry["rejected"]) == ("loaded", rows, rows, 0)
+    query = {"dataset": "earthquakes", "bucket": "all", "stats": "count,sum", "geometry": "none", "limit": 5000}
+    for category, values in magnitudes.items():
+        status, page = stack.get("/aggregated-data", category=category, **query)
+        assert status == 200, page
+        properties = [feature["properties"] for feature in page["features"]]
+        assert sum(one["count"] for one in properties) == len(values), category
+        assert round(sum(one["sum"] or 0 for one in properties), 6) == float(sum(values)), category
+    print(f"{WEEK.name}: {rows} features put, {rows} counted")
 
 
 def test_a_compressed_file_is_read(stack, category, key):
