@@ -547,10 +547,13 @@ def _health(request: Request) -> Answer:
         rows = []
     if told["migrations"] == "current":
         applied, wanted = dict(rows), package.migration_checksums()
-        if applied != wanted:
-            behind = sorted(set(wanted) - set(applied))
-            told["migrations"] = f"not applied yet: {', '.join(behind)}" if behind else "other than this version's"
-    if told["migrations"] != "current":
+        if behind := sorted(wanted.keys() - applied.keys()):
+            told["migrations"] = f"not applied yet: {', '.join(behind)}"
+        elif any(applied[version] != checksum for version, checksum in wanted.items()):
+            told["migrations"] = "other than this version's"
+        elif newer := sorted(applied.keys() - wanted.keys()):  # while an apply is under way, or after a rollback
+            told["migrations"] = f"ahead of this version: {', '.join(newer)}"
+    if told["migrations"] != "current" and not told["migrations"].startswith("ahead"):
         told["status"] = "unavailable"
     return Answer(200 if told["status"] == "ok" else 503, JSON, json.dumps(told), {"cache-control": "no-store"})
 

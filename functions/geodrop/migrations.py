@@ -1,6 +1,7 @@
 """Migrations: numbered SQL files, each run once, in order, in a transaction of its own.
 
-A file that was applied may not change: its checksum is kept, and a difference is refused.
+A file that was applied may not change: its checksum is kept, and a difference is refused. The database may have more
+than the files: after a rollback it keeps what the later version made.
 """
 
 from __future__ import annotations
@@ -65,17 +66,20 @@ def _applied(connection: Connection) -> dict[str, str]:
 
 
 def pending(connection: Connection, migrations: list[Migration]) -> list[Migration]:
-    """Migrations not applied yet. Raises MigrationError where an applied one is gone or was edited."""
+    """Migrations not applied yet. Raises MigrationError where an applied one was edited."""
     applied = _applied(connection)
-    known = {migration.version: migration for migration in migrations}
-    for version, checksum in sorted(applied.items()):
-        if version not in known:
-            raise MigrationError(f"migration {version} was applied to the database but is not among the files")
-        if known[version].checksum != checksum:
+    for migration in migrations:
+        if applied.get(migration.version, migration.checksum) != migration.checksum:
             raise MigrationError(
-                f"{known[version].name}.sql was edited after it was applied; write a new migration instead"
+                f"{migration.name}.sql was edited after it was applied, or another of its number was applied;"
+                " write a new migration instead"
             )
     return [migration for migration in migrations if migration.version not in applied]
+
+
+def ahead(connection: Connection, migrations: list[Migration]) -> list[str]:
+    """Numbers of the migrations that a later version has applied: these files, which have no gaps, end before them."""
+    return sorted(_applied(connection).keys() - {migration.version for migration in migrations})
 
 
 def migrate(connection: Connection, migrations: list[Migration]) -> list[str]:

@@ -1,5 +1,5 @@
 output "version" {
-  description = "Number of the newest migration that the database has: 0001."
+  description = "Number of the newest migration of this version, which the database has: 0001."
   value       = jsondecode(aws_lambda_invocation.this.result).current
 }
 

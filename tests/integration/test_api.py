@@ -342,6 +342,17 @@ def test_datasets_ingestions_health_and_openapi(loaded: Pipeline, get: Get):
     assert get("/openapi.json")["json"]["paths"].keys() == package.openapi()["paths"].keys()
 
 
+def test_health_is_well_with_a_database_that_a_later_version_has_migrated(get: Get, pipeline: Pipeline):
+    """As it is while an apply is under way, and after a rollback."""
+    pipeline.kept.get().run("insert into geodrop.migration (version, name, checksum) values ('9000', '9000_x', 'x')")
+    answer = get("/health")
+    told = {"status": "ok", "database": "reachable", "migrations": "ahead of this version: 9000"}
+    assert (answer["statusCode"], answer["json"]) == (200, told)
+    pipeline.kept.get().run("update geodrop.migration set checksum = 'x' where version = '0002'")
+    answer = get("/health")
+    assert (answer["statusCode"], answer["json"]["migrations"]) == (503, "other than this version's")
+
+
 def test_health_tells_of_missing_migrations_and_of_no_database(get: Get, pipeline: Pipeline, monkeypatch):
     pipeline.kept.get().run("delete from geodrop.migration where version = '0002'")
     answer = get("/health")
