@@ -23,7 +23,7 @@ QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/sta
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup hooks doctor demo up down reset invoke serve build fmt lint test unit integration soak property stack-test plan-test browser-test chromium screenshots e2e e2e-iam bench lock checkov
+.PHONY: help setup hooks doctor demo up down reset invoke serve build fmt lint test unit integration soak property stack-test plan-test browser-test chromium screenshots e2e e2e-iam e2e-docs bench lock checkov
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -146,6 +146,9 @@ e2e: setup ## Apply one environment to the emulator and test it: make e2e ENV=de
 
 e2e-iam: setup ## Apply live/dev where IAM is enforced, and try calls beyond the roles
 	@$(PY) -m pytest -q tests/e2e/test_permissions.py
+
+e2e-docs: setup ## Follow docs/deploying.md to the letter: first answer, change, rollback, teardown
+	@$(PY) -m pytest -q -s tests/e2e/test_deploying.py
 
 bench: setup $(BENCH_READY) ## Measure beside psql, ogr2ogr, geopandas, tipg; writes bench/results.json, docs/performance.md
 	@$(PY) bench/run.py $(if $(QUICK),--quick)
