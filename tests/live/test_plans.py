@@ -8,7 +8,7 @@ from itertools import chain
 
 import pytest
 
-from tests.e2e.environment import ACCOUNTS, REPOSITORY, ROOT, UNITS
+from tests.e2e.environment import ACCOUNTS, REPOSITORY, ROOT, UNITS, terragrunt
 from tests.live.conftest import ENVIRONMENTS
 from tests.plan.test_names import LIMITS
 from tests.require import require
@@ -58,6 +58,13 @@ def test_a_plan_warns_of_nothing_but_mocks(plan_files):
         warned = re.findall(r"^.*\bWARN\b.*$", said, re.MULTILINE)
         # An emulator that cuts a connection off is asked again, as AWS would be.
         assert [line for line in warned if "mock" not in line and "retryable error" not in line] == []
+
+
+def test_terraform_finds_every_unit_valid_and_terragrunt_nothing_deprecated(aws, plan_files, environment):
+    assert plan_files  # what they have set up is used again
+    folder = ROOT / "live" / environment
+    done = terragrunt("--strict-mode", "run", "--all", "validate", environment=aws[environment], folder=folder)
+    assert (done.stdout + done.stderr).count("The configuration is valid") == len(UNITS)
 
 
 def test_names_fit_and_are_the_environment_s_own(plans, environment):
@@ -134,6 +141,22 @@ def test_functions_may_have_interfaces_and_sign_in_as_their_user_alone(units, en
     assert function["runtime"] == "python3.12"
     assert plan["module.function.aws_cloudwatch_log_group.this"]["name"] == f"/aws/lambda/{function['function_name']}"
     assert "aws_cloudwatch_log_group.this" in plan.depends_on("module.function.aws_lambda_function.this")
+
+
+def test_log_groups_are_made_before_what_writes_to_them(units):
+    """Else AWS makes a group of the same name first, without key and end, and the apply fails on it."""
+    database, network, api = (units[name] for name in ("database", "network", "api"))
+    instance = database["aws_db_instance.this"]
+    groups = {each["name"] for each in database.of("aws_cloudwatch_log_group").values()}
+    assert groups == {
+        f"/aws/rds/instance/{instance['identifier']}/{log}" for log in instance["enabled_cloudwatch_logs_exports"]
+    }
+    assert "aws_cloudwatch_log_group.this" in database.depends_on("aws_db_instance.this")
+    assert "aws_cloudwatch_log_group.flow" in network.references("aws_flow_log.this", "log_destination")
+    assert "aws_cloudwatch_log_group.access" in api.references("aws_apigatewayv2_stage.this", "access_log_settings")
+    days = {each["retention_in_days"] for each in everywhere(units, "aws_cloudwatch_log_group")}
+    assert len(days) == 1, "the environment's retention, everywhere"
+    assert days != {0}, "kept for ever"
 
 
 def test_security_group_rules_pair_up(units):
@@ -218,7 +241,7 @@ def test_alarms_reach_the_subscribers_of_prod(plans):
     assert protocols == {"email"}
 
 
-def test_checkov_finds_nothing_in_the_plans(plan_files):
+def test_checkov_finds_nothing_in_the_plans(plan_files, record_property):
     checkov = ROOT / ".local" / "checkov" / "bin" / "checkov"
     if not checkov.exists():
         require("checkov")
@@ -232,7 +255,7 @@ def test_checkov_finds_nothing_in_the_plans(plan_files):
     found = json.loads(done.stdout)
     summary, failed = found.get("summary", found), found.get("results", {}).get("failed_checks", [])
     counted = ", ".join(f"{summary[name]} {name}" for name in ("passed", "failed", "skipped"))
-    print(f"\ncheckov on plans: {counted}")
+    record_property("notice", f"checkov: {counted} in the plans of both environments")
     assert [f"{each['check_id']} {each['resource']} {each['file_path']}" for each in failed] == []
     assert summary["passed"] > 100
 
