@@ -142,7 +142,7 @@ screenshots: setup chromium ## Write docs/screenshots/ anew
 	@$(PY) -m pytest -q tests/browser/screenshots.py
 
 e2e: setup ## Apply one environment to the emulator and test it: make e2e ENV=dev
-	@GEODROP_ENV=$(or $(ENV),dev) $(PY) -m pytest -q -s tests/e2e/test_environment.py
+	@GEODROP_ENV=$(or $(ENV),dev) $(PY) -m pytest -q -s -p no:schemathesis tests/e2e/test_environment.py
 
 e2e-iam: setup ## Apply live/dev where IAM is enforced, and try calls beyond the roles
 	@$(PY) -m pytest -q tests/e2e/test_permissions.py

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from tests.e2e.environment import ROOT, Emulated, build
+from tests.e2e.environment import ROOT, Emulated
 from tests.require import TERRAFORM, require
 
 UNITS = ("network", "database", "schema", "ingest", "api")  # all that a file passes
@@ -33,7 +33,6 @@ def handle(event, context):
 def emulated():
     require("terragrunt", TERRAFORM, "provider", "openssl")
     with Emulated("dev", ROOT / ".local" / "e2e-iam", enforce_iam=True) as started:
-        build()
         started.run("apply", *(f"--filter=./{unit}" for unit in UNITS), "apply")
         yield started
 
@@ -41,7 +40,7 @@ def emulated():
 @pytest.fixture(scope="module")
 def probe(emulated):
     """`probe("ingest", "s3", "get_object", Bucket=...)`: "allowed", or the error's code, with that function's role."""
-    functions = emulated.emulator.client("lambda")
+    functions = emulated.client("lambda")
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("probe.py", PROBE)
@@ -79,10 +78,10 @@ def test_files_become_answers_with_the_functions_own_roles(emulated):
 
 def test_the_ingest_function_reads_what_lies_in_landing_and_nothing_else(emulated, probe):
     ingest = emulated.outputs("ingest")
-    bucket, s3 = ingest["bucket_name"], emulated.emulator.client("s3")
+    bucket, s3 = ingest["bucket_name"], emulated.client("s3")
     for key in ("landing/earthquakes-csv/probe.txt", "elsewhere/probe.txt"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"probe")
-    queue = emulated.emulator.client("sqs").list_queues()["QueueUrls"][0]
+    queue = emulated.client("sqs").list_queues()["QueueUrls"][0]
 
     assert probe("ingest", "s3", "get_object", Bucket=bucket, Key="landing/earthquakes-csv/probe.txt") == "allowed"
     # Without the right to list, a missing object could not be told from a forbidden one.
@@ -108,7 +107,7 @@ def test_the_ingest_function_reads_what_lies_in_landing_and_nothing_else(emulate
 
 def test_the_api_function_calls_nothing_of_aws(emulated, probe):
     bucket = emulated.outputs("ingest")["bucket_name"]
-    queue = emulated.emulator.client("sqs").list_queues()["QueueUrls"][0]
+    queue = emulated.client("sqs").list_queues()["QueueUrls"][0]
     denied(
         probe,
         "api",
@@ -122,7 +121,7 @@ def test_the_api_function_calls_nothing_of_aws(emulated, probe):
 
 
 def test_the_migrate_function_reads_no_secret_but_its_own(emulated, probe):
-    secrets = emulated.emulator.client("secretsmanager")
+    secrets = emulated.client("secretsmanager")
     secrets.create_secret(Name="somebody-elses", SecretString="x")
     bucket = emulated.outputs("ingest")["bucket_name"]
     denied(
