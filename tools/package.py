@@ -5,10 +5,10 @@ Terragrunt runs it in the module's folder, with the folder of the function: that
 that takes its modules from a release runs that release's code, whatever the working tree has. Standard library only.
 """
 
-import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,12 +33,13 @@ def find(function: Path) -> Path:
 def build(tree: Path) -> None:
     """Run a release's own build in its tree. Raises PackageError with what it said."""
     ours = ROOT / ".local"
-    python, uv = ours / "venv/bin/python", ours / "uv/bin/uv"
+    python = ours / "venv/bin/python"
     if not python.is_file():
         raise PackageError("a release's packages are built with the project's Python: run `make setup`")
-    environment = {**os.environ, **({"UV": str(uv)} if uv.is_file() else {})}
+    with suppress(FileExistsError):
+        (tree / ".local").symlink_to(ours)  # what it installs is kept there by the lock's hash: once for all releases
     command = [str(python), "functions/build.py"]
-    done = subprocess.run(command, cwd=tree, env=environment, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)
     if done.returncode:
         raise PackageError(f"functions/build.py failed in {tree}:\n{done.stdout}{done.stderr}")
 
