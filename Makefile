@@ -19,7 +19,8 @@ ACTIONLINT := 1.7.12
 TFLINT := 0.64.0
 HOOK_TOOLS := $(if $(shell command -v go),.local/bin/actionlint-$(ACTIONLINT) .local/bin/tflint-$(TFLINT))
 # Tests of parts that may not be there in a slim checkout are taken when they are.
-QUICK_TESTS := $(wildcard tests/unit tests/packaging tests/integration tests/stack tests/plan tests/live tests/browser tests/guardrails)
+# The longest first, since what shares fixtures is worked on by one process.
+QUICK_TESTS := $(wildcard tests/live tests/stack tests/plan tests/integration tests/browser tests/guardrails tests/unit tests/packaging)
 
 export PYTHONDONTWRITEBYTECODE := 1
 

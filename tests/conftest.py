@@ -25,16 +25,23 @@ if "GEODROP_PROPERTY_EXAMPLES" not in os.environ:
     settings.load_profile("same")
 
 
-class _ByFolder(LoadScopeScheduling):
-    """With `-n`, keep each folder's tests in one process: what a folder's fixtures start is started once."""
+# Folders whose tests share what is slow to start, but for the files that use none of it.
+_WHOLE = {"live", "plan", "stack", "browser"}
+_APART = {"tests/plan/test_checkov.py", "tests/plan/test_refusals.py"}
+
+
+class _ByFixtures(LoadScopeScheduling):
+    """With `-n`, keep tests that share fixtures in one process: what is slow to start is started once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.split("/")[1]
+        file = nodeid.split("::", maxsplit=1)[0]
+        folder = file.split("/")[1]
+        return folder if folder in _WHOLE and file not in _APART else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     """Return who deals the tests out, unless `--dist` says another way."""
-    return _ByFolder(config, log) if config.getvalue("dist") == "load" else None
+    return _ByFixtures(config, log) if config.getvalue("dist") == "load" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
