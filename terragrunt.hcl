@@ -98,6 +98,14 @@ terraform {
 }
 
 errors {
+  # A connection cut off in the middle of an answer: nothing to wait for.
+  retry "connection" {
+    max_attempts       = 3
+    sleep_interval_sec = 1
+
+    retryable_errors = ["(?s).*(connection reset by peer|use of closed network connection|unexpected EOF).*"]
+  }
+
   retry "transient" {
     max_attempts       = 3
     sleep_interval_sec = 10
@@ -106,8 +114,6 @@ errors {
       "(?s).*(Throttling|TooManyRequests|RequestLimitExceeded|Rate exceeded|SlowDown).*",
       # A role or a key's policy that was made a moment ago is not yet known everywhere.
       "(?s).*(cannot be assumed by Lambda|does not have permissions to call|not authorized to perform: kms).*",
-      # A connection cut off in the middle of an answer.
-      "(?s).*(connection reset by peer|use of closed network connection|unexpected EOF).*",
     ])
   }
 }
