@@ -111,7 +111,7 @@ fmt: setup ## Format the Python code
 lint: setup ## Check format, lint and types
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/mypy
 
-test: lint hooks chromium ## Lint and run all tests that need no Terragrunt environment
+test: lint hooks checkov chromium ## Lint and run all tests that need no Terragrunt environment
 	@$(PY) -m pytest -q -n 2 $(QUICK_TESTS)
 
 unit: setup ## Unit tests

