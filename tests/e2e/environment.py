@@ -184,9 +184,14 @@ class Emulated:
         chosen = [f"--queue-include-dir=./{unit}" for unit in units]
         # Terraform's messages as JSON, a line each: reading its plans would take as long as making them.
         environment = self.environment() | {"TF_CLI_ARGS_plan": "-json"}
-        said = self.run(
-            "second plan", *chosen, "--queue-ignore-dag-order", "plan", environment=environment, niceness=15
-        ).stdout
+        asked = ("second plan", *chosen, "--queue-ignore-dag-order", "plan")
+        try:
+            said = self.run(*asked, environment=environment, niceness=15).stdout
+        except TerragruntError as error:
+            # As JSON, errors do not reach what Terragrunt tries again: see `errors` in terragrunt.hcl.
+            if not re.search("connection reset by peer|use of closed network connection|unexpected EOF", str(error)):
+                raise
+            said = self.run(*asked, environment=environment, niceness=15).stdout
         found, finished = {}, set()
         for unit, text in re.findall(r"^\S+ STDOUT +\[(\S+)\] \S+: (\{.*\})$", said, re.MULTILINE):
             message = json.loads(text)
