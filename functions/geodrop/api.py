@@ -545,16 +545,18 @@ def _health(request: Request) -> Answer:
         told["database"] = "reachable" if missing else "unreachable"
         told["migrations"] = "not applied" if missing else "unknown"
         rows = []
+    newer: list[str] = []
     if told["migrations"] == "current":
         applied, wanted = dict(rows), package.migration_checksums()
         if behind := sorted(wanted.keys() - applied.keys()):
             told["migrations"] = f"not applied yet: {', '.join(behind)}"
         elif any(applied[version] != checksum for version, checksum in wanted.items()):
             told["migrations"] = "other than this version's"
-        elif newer := sorted(applied.keys() - wanted.keys()):  # while an apply is under way, or after a rollback
-            told["migrations"] = f"ahead of this version: {', '.join(newer)}"
-    if told["migrations"] != "current" and not told["migrations"].startswith("ahead"):
+        newer = sorted(applied.keys() - wanted.keys())
+    if told["migrations"] != "current":
         told["status"] = "unavailable"
+    elif newer:  # while an apply is under way, or after a rollback
+        told["migrations"] = f"ahead of this version: {', '.join(newer)}"
     return Answer(200 if told["status"] == "ok" else 503, JSON, json.dumps(told), {"cache-control": "no-store"})
 
 

@@ -247,14 +247,18 @@ class Emulated:
         kept = f"geodrop-state-{self.account}"
         return [f"{kind}: {one}" for kind, all_of_it in found.items() for one in all_of_it if one != kept]
 
+    def api_url(self):
+        """Return where the emulator answers for the API's stage."""
+        api = self.outputs("api")
+        return f"{self.emulator.url}/_aws/execute-api/{api['id']}/{api['stage_name']}"
+
     def write_stack(self):
         """Write stack.json as the embedded stack does; return its path."""
-        api, ingest = self.outputs("api"), self.outputs("ingest")
         path = self.folder / "stack.json"
         addresses = {
-            "api": f"{self.emulator.url}/_aws/execute-api/{api['id']}/{api['stage_name']}",
+            "api": self.api_url(),
             "aws_endpoint": self.emulator.url,
-            "bucket": ingest["bucket_name"],
+            "bucket": self.outputs("ingest")["bucket_name"],
             # Any password is right; this one is found where it must not be.
             "database_url": self.cluster.url(password="looked-for-in-the-logs"),
             "env": self.name,

@@ -16,6 +16,7 @@ import urllib.request
 import pytest
 
 from tests.e2e.environment import PROGRAM, ROOT, Emulated
+from tests.live.conftest import clone as make_clone
 from tests.live.conftest import git
 from tests.require import TERRAFORM, require
 
@@ -78,14 +79,10 @@ class Reader:
 def emulated():
     require(PROGRAM, TERRAFORM, "provider")
     with Emulated("dev", ROOT / ".local" / "e2e-docs") as started:
-        clone = started.folder / "geodrop"
-        git(ROOT, "clone", "--quiet", "--no-tags", str(ROOT), str(clone))
-        git(clone, "checkout", "--quiet", "-B", "main")
-        (clone / ".local").symlink_to(ROOT / ".local")
-        with (clone / ".git/info/exclude").open("a") as exclude:
-            exclude.write(".local\n")  # a link, which .gitignore does not know
-        git(clone, "tag", "v1.0.0")
-        started.live = clone / "live/dev"
+        copy = started.folder / "geodrop"
+        make_clone(copy)
+        git(copy, "tag", "v1.0.0")
+        started.live = copy / "live/dev"
         yield started
     print("\n" + ", ".join(f"{what} {taken:.0f} s" for what, taken in started.seconds.items()))
 
@@ -111,8 +108,7 @@ def reader(emulated, clone):
 @pytest.fixture
 def api(emulated):
     """`api("/path?query")`: the API's answer."""
-    told = emulated.outputs("api")
-    base = f"{emulated.emulator.url}/_aws/execute-api/{told['id']}/{told['stage_name']}"
+    base = emulated.api_url()
 
     def get(path):
         with urllib.request.urlopen(base + path, timeout=30) as answer:
@@ -141,9 +137,7 @@ def test_from_an_empty_account(emulated, reader):
 
 def test_a_first_answer(emulated, reader, api):
     assert reader.run(f"echo {URL}").startswith("https://")
-    told = emulated.outputs("api")
-    address = f"{emulated.emulator.url}/_aws/execute-api/{told['id']}/{told['stage_name']}"
-    reader.follow("A first answer", **{URL: address})
+    reader.follow("A first answer", **{URL: emulated.api_url()})
     assert eventually(lambda: counted(api)["earthquakes"] == 1707)
     assert api("/health")["status"] == "ok"
 

@@ -95,6 +95,15 @@ def git(folder, *arguments):
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
+def clone(folder):
+    """Clone the project's commit without its tags, on main, with what is set up here in .local."""
+    git(ROOT, "clone", "--quiet", "--no-tags", str(ROOT), str(folder))
+    git(folder, "checkout", "--quiet", "-B", "main")
+    (folder / ".local").symlink_to(ROOT / ".local")
+    with (folder / ".git/info/exclude").open("a") as exclude:
+        exclude.write(".local\n")  # a link, which .gitignore does not know
+
+
 def settings(name):
     """What env.hcl sets, by name, as text."""
     text = (ROOT / "live" / name / "env.hcl").read_text()
