@@ -101,12 +101,18 @@ class Planned:
 class Composition:
     """A root module in a folder of its own that calls modules, each call with its inputs."""
 
-    def __init__(self, folder, calls):
-        """Take calls as name -> (module, inputs)."""
-        shutil.copytree(ROOT / "modules", folder / "modules", ignore=shutil.ignore_patterns(".terraform*"))
+    def __init__(self, folder, calls, *, variables_only=False):
+        """Take calls as name -> (module, inputs).
+
+        Of the modules, variables.tf alone is enough for what its validations refuse: no provider is started for it.
+        """
+        left_out = ["main.tf", "outputs.tf", "versions.tf"] if variables_only else []
+        ignore = shutil.ignore_patterns(".terraform*", *left_out)
+        shutil.copytree(ROOT / "modules", folder / "modules", ignore=ignore)
         root = folder / "root"
         root.mkdir()
-        (root / "provider.tf.json").write_text(json.dumps(PROVIDER))
+        if not variables_only:
+            (root / "provider.tf.json").write_text(json.dumps(PROVIDER))
         with zipfile.ZipFile(root / "function.zip", "w") as archive:
             archive.writestr("handler.py", "")
         for name, (module, inputs) in calls.items():

@@ -209,7 +209,8 @@ def refusals(tmp_path_factory):
             name: (module, {**INPUTS[module], **_written(name, module, changes, definitions)})
             for name, module, changes, _, _ in batch
         }
-        said = Composition(tmp_path_factory.mktemp("refused"), calls).refusals()
+        by_validations = not any(late for *_, late in batch)
+        said = Composition(tmp_path_factory.mktemp("refused"), calls, variables_only=by_validations).refusals()
         found |= {name: said.get(module if late else name, "") for name, module, _, _, late in batch}
     return found
 
