@@ -114,7 +114,7 @@ def _reached(handler: Path, library: Path, packages: Path) -> tuple[set[Path], s
 def _imports(path: Path, base: Path) -> Iterator[str]:
     """Yield the dotted names that a module imports, `from a import b` as both a and a.b."""
     tree = ast.parse(path.read_bytes(), filename=str(path))
-    for node in ast.walk(tree):
+    for node in _statements(tree.body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -126,6 +126,14 @@ def _imports(path: Path, base: Path) -> Iterator[str]:
                 parent = ".".join((*above, *([node.module] if node.module else [])))
             yield parent
             yield from (f"{parent}.{alias.name}" for alias in node.names)
+
+
+def _statements(block: list[Any]) -> Iterator[ast.AST]:
+    """Yield the statements of a block and of the blocks inside; expressions, most of a tree, hold no imports."""
+    for node in block:
+        yield node
+        for inner in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(node, inner, []))
 
 
 def _module_files(name: str, base: Path) -> Iterator[Path]:

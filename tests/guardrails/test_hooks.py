@@ -56,11 +56,10 @@ FAULTS = [
     (
         "checkov",
         "modules/ingest/main.tf",
-        PUBLIC_BUCKET + UNENCRYPTED_BUCKET,
-        ("CKV_AWS_53", "CKV_AWS_145"),
+        PUBLIC_BUCKET + UNENCRYPTED_BUCKET + OPEN_TO_THE_WORLD,
+        ("CKV_AWS_53", "CKV_AWS_145", "CKV_AWS_24"),
         "checkov",
     ),
-    ("checkov", "modules/network/main.tf", OPEN_TO_THE_WORLD, "CKV_AWS_24", "checkov"),
     ("tflint", "modules/api/variables.tf", '\nvariable "planted" {\n  type = string\n}\n', "variables.tf", "tflint"),
     ("secrets", "local/planted.py", 'KEY = "AKIA' + 'Z7QWERTYUIOP2345"\n', "local/planted.py:1", None),
     ("shellcheck", ".ci/planted.sh", "#!/bin/bash\ncd $1\nrm -rf $2/*\n", ".ci/planted.sh", None),

@@ -34,6 +34,12 @@ def folder() -> Path:
     assert local_stack("reset", path).returncode == 0
 
 
+@pytest.fixture(scope="module")
+def printed(folder: Path) -> str:
+    """What the first demo printed; what it started runs."""
+    return demo(folder)[0]
+
+
 def parts(folder: Path) -> tuple[Emulator, Cluster]:
     return Emulator(folder / "emulator"), Cluster(folder / "postgres", auth="scram")
 
@@ -49,27 +55,24 @@ def addresses(folder: Path) -> dict[str, str]:
     return json.loads((folder / "stack.json").read_text())
 
 
-def test_a_fresh_demo_loads_and_checks_the_examples(folder):
-    said, seconds = demo(folder)
-    print(said)
-    print(f"fresh: {seconds:.1f} s")
-    assert "Ready in" in said
-    assert "curl" in said
+def test_a_fresh_demo_loads_and_checks_the_examples(folder, printed):
+    print(printed)
+    assert "Ready in" in printed
+    assert "curl" in printed
     assert addresses(folder)["env"] == "local"
     assert (folder / "stack.json").stat().st_mode & 0o077 == 0  # it holds a password
     assert (folder / "roles.json").stat().st_mode & 0o077 == 0
 
 
-def test_every_address_that_the_demo_prints_answers(folder):
-    said, _ = demo(folder)
-    printed = [shlex.split(line) for line in said.splitlines() if line.startswith("  curl ")]
-    reading = [words[1] for words in printed if len(words) == 2]
+def test_every_address_that_the_demo_prints_answers(folder, printed):
+    commands = [shlex.split(line) for line in printed.splitlines() if line.startswith("  curl ")]
+    reading = [words[1] for words in commands if len(words) == 2]
     assert len(reading) >= 6
     for address in reading:
         with urllib.request.urlopen(address, timeout=20) as response:
             assert response.status == 200
             assert response.read()
-    [(_, option, _, target)] = [words for words in printed if len(words) != 2]
+    [(_, option, _, target)] = [words for words in commands if len(words) != 2]
     assert option == "-T"
     put = urllib.request.Request(target, data=table("test upload", 3).encode(), method="PUT")
     with urllib.request.urlopen(put, timeout=20) as response:
@@ -79,9 +82,8 @@ def test_every_address_that_the_demo_prints_answers(folder):
     assert entry["accepted"] == 3
 
 
-def test_the_map_is_at_the_address_that_the_demo_prints(folder):
-    said, _ = demo(folder)
-    [address] = [line.removeprefix("The map: ") for line in said.splitlines() if line.startswith("The map: ")]
+def test_the_map_is_at_the_address_that_the_demo_prints(printed):
+    [address] = [line.removeprefix("The map: ") for line in printed.splitlines() if line.startswith("The map: ")]
     with urllib.request.urlopen(address, timeout=20) as response:
         page = response.read().decode()
     assert response.headers["content-type"].startswith("text/html")
@@ -90,8 +92,8 @@ def test_the_map_is_at_the_address_that_the_demo_prints(folder):
         assert response.headers["content-type"].startswith("text/javascript")
 
 
+@pytest.mark.usefixtures("printed")
 def test_data_of_another_contract_is_said_before_anything_waits_for_it(folder):
-    demo(folder)
     with closing(connect(addresses(folder)["database_url"])) as connection:
         change = "update geodrop.dataset set fingerprint = {} where name = 'earthquakes'"
         connection.run(change.format("'x' || fingerprint"))
@@ -100,9 +102,9 @@ def test_data_of_another_contract_is_said_before_anything_waits_for_it(folder):
     assert done.returncode == 1
     assert "datasets/earthquakes.yaml changed" in done.stderr
     assert "`make reset`" in done.stderr
-    demo(folder)
 
 
+@pytest.mark.usefixtures("printed")
 def test_a_second_demo_is_warm_and_changes_nothing(folder, record_property):
     before = addresses(folder), what_takes_time(folder)
     said, seconds = demo(folder)
