@@ -16,7 +16,7 @@ CONTRACT = contracts()["earthquakes-csv"]
 SEED = """
 insert into geodrop.aggregate
 select :dataset, l.level, k.x, k.y, b.bucket, c.category, 3, 3, 12, 60, 1, 9, 30, 30, b.bucket, b.bucket
-from (values (3, 32, 450), (6, 2048, 24), (9, 60000, 2), (12, 330000, 1)) as l (level, cells, buckets)
+from (values (3, 32, 450), (6, 2048, 24), (9, 60000, 2), (12, 150000, 1)) as l (level, cells, buckets)
 cross join lateral (select (m % (1 << l.level))::integer as x, (m / (1 << l.level))::integer as y
   from (select n * 7919 % (1::bigint << (2 * l.level - 1)) as m from generate_series(1::bigint, l.cells) as n)
   as k) as k
