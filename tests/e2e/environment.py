@@ -42,6 +42,9 @@ def variables(folder, **more):
         "TG_NO_COLOR": "true",
         "TG_TF_PATH": TERRAFORM,  # else OpenTofu comes first where both are there
         "TG_BACKEND_BOOTSTRAP": "true",
+        # On several threads, the SDK (smithy-go) now and then takes a request that was answered quicker than it looks
+        # for one that was cut short, and closes the connection. Only an emulator on the same machine is so quick.
+        "GOMAXPROCS": "1",
         "TF_IN_AUTOMATION": "true",
         "CHECKPOINT_DISABLE": "1",
         "AWS_EC2_METADATA_DISABLED": "true",
