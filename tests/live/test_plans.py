@@ -60,10 +60,10 @@ def test_a_plan_warns_of_nothing_but_mocks(plan_files):
         assert [line for line in warned if "mock" not in line and "retryable error" not in line] == []
 
 
-def test_terraform_finds_every_unit_valid_and_terragrunt_nothing_deprecated(aws, plan_files):
-    """In dev: prod has the same files, and other values, which only plans look at."""
+def test_terraform_finds_every_unit_valid_and_terragrunt_nothing_deprecated(aws, plan_files, environment):
     assert plan_files  # what they have set up is used again
-    done = terragrunt("--strict-mode", "run", "--all", "validate", environment=aws["dev"], folder=ROOT / "live/dev")
+    folder = ROOT / "live" / environment
+    done = terragrunt("--strict-mode", "run", "--all", "validate", environment=aws[environment], folder=folder)
     assert (done.stdout + done.stderr).count("The configuration is valid") == len(UNITS)
 
 
